@@ -13,7 +13,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
@@ -24,10 +24,11 @@ from unittest.mock import patch
 import jinja2
 import pandas as pd
 
+from suite.stats.ranking import FOCUS, Leader, rank
 from suite.stats.schedule_words import pair_words
 from suite.stats.schedules import read_schedules_table
+from suite.terminal.findings import Findings, print_findings
 from suite.terminal.results_table import results_tables
-from suite.terminal.tables import print_table
 
 sys.path.insert(0, str(Path(__file__).parent))
 import answers
@@ -72,12 +73,29 @@ def change(row: dict[str, Any]) -> str:
 
 
 def printed(run: answers.Answers, *labels: str) -> str:
-    """The results of the methods called `labels` as a terminal of 80 columns shows them."""
+    """The answer and the results of methods called `labels` at 80 columns of a terminal."""
     shown = io.StringIO()
+    found = Findings([(answer_of(run, labels), results_tables(run.records(labels)))])
     with patch.dict(os.environ, COLUMNS="80"), redirect_stdout(shown):
-        for table in results_tables(run.records(labels)):
-            print_table(table)
+        print_findings(found)
     return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
+
+
+def answer_of(run: answers.Answers, labels: Sequence[str]) -> str:
+    """Who of the methods called `labels` leads at the budget that a terminal answers for."""
+    small = "downsample"
+    places = rank([run.outcomes(label, FOCUS) for label in labels if label != small])
+    first, second = places[0], places[1]
+    assert second.against is not None
+    level = tuple(place.outcomes.label for place in places if place.group == 1)
+    following = second.outcomes.label
+    family, *_ = read_schedules_table(pd.DataFrame(run.about["tables"]["schedules"]))
+    order = family.pair(level[0], following)
+    settled = order is None or order.verdict != "depends"
+    lead = -second.against.difference
+    leader = Leader(FOCUS, level, first.outcomes.accuracy, following, lead, settled=settled)
+    size = run.top1(small, FOCUS), run.removed(small, FOCUS)
+    return leader.sentence(smaller=size)
 
 
 def verdict_of(run: answers.Answers, backbone: str, one: str, other: str) -> str:

@@ -241,7 +241,11 @@ class Method:
                 raise UserError(f"method '{self.name}' has no option '{name}': {hint}")
             if name in settings:
                 raise UserError(f"method '{self.name}' is given '{name}' twice: name it once")
-            settings[name] = self.options[name].read(given[spelling], name)
+            try:
+                settings[name] = self.options[name].read(given[spelling], name)
+            except UserError as error:
+                # Of several methods on a line it is one.
+                raise UserError(f"method '{self.name}': {error}") from None
         # Defaults are left out: a text is the same whether or not it spells them out.
         return {
             name: settings[name]

@@ -10,6 +10,7 @@ import pandas as pd
 from backbones.common.labels import labelled
 from reports.run import KINDS, METRICS, Run, sequence
 from reports.style import GROUPS, group
+from suite.stats.ranking import focus as focus
 from suite.store.schema import PAIRED
 from suite.store.unstated import UNSTATED, unstated_notes
 
@@ -55,11 +56,6 @@ def smaller(run: Run) -> list[str]:
 def budgets(run: Run) -> list[float]:
     """Return the budgets of the run, ascending."""
     return sorted(run.cells["budget"].dropna().unique().tolist())
-
-
-def focus(available: list[float]) -> float:
-    """Return the budget for a figure of a single one: 40 % if available, else the middle one."""
-    return 0.4 if 0.4 in available else available[len(available) // 2]
 
 
 def points(run: Run) -> pd.DataFrame:

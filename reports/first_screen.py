@@ -12,7 +12,7 @@ from reports.report_data import ReportData
 from reports.run import Row, sequence
 from reports.style import DENSE, PLAIN, group
 from suite.stats.compare import other_work
-from suite.stats.ranking import answer
+from suite.stats.ranking import Leader
 
 NAMED = 3  # methods, or backbones, that a title names
 KINDS = {
@@ -112,17 +112,14 @@ def _second(table: pd.DataFrame) -> pd.DataFrame:
 def _budget(
     report: ReportData, backbone: str, budget: float, part: pd.DataFrame, scale: Scale
 ) -> Row:
-    best, following = part.iloc[0], part.iloc[1] if len(part) > 1 else None
-    if following is not None and not present(following["difference"]):
-        following = None
+    leader = Leader.of(part)
     verdict, kind = _verdict(report, backbone, budget, part)
-    leaders = [report.title(label) for label in part.loc[part["group"] == 1, "label"]]
     smaller = _smaller(report, backbone, budget)
     row: Row = {
         "backbone": report.backbones.index(backbone),
         "budget": budget,
-        "best": best["label"],
-        "top1": best["top1"],
+        "best": leader.best,
+        "top1": leader.top1,
         "following": "",
         "difference": "",
         "bar": None,
@@ -130,20 +127,16 @@ def _budget(
         "kind": kind,
         "smaller": "",
     }
-    lead, settled = 0.0, True
-    if following is not None:
-        lead, settled = -float(following["difference"]), following["unsettled"] is not True
-        ends = -following["difference_high"], -following["difference_low"]
+    if leader.following:
         row |= {
-            "following": following["label"],
-            "difference": points(lead),
-            "ends": f"{points(ends[0])} to {points(ends[1])}",
-            "bar": scale.bar(lead, *ends),
+            "following": leader.following,
+            "difference": points(leader.lead),
+            "ends": f"{points(leader.low)} to {points(leader.high)}",
+            "bar": scale.bar(leader.lead, leader.low, leader.high),
         }
     if smaller:
         row["smaller"] = f"{percent(smaller[0])} at −{percent(smaller[1], 0)} %"
-    named = report.title(row["following"]) if following is not None else ""
-    row["answer"] = answer(budget, leaders, float(best["top1"]), lead, named, settled, smaller)
+    row["answer"] = leader.sentence(report.title, smaller)
     return row
 
 

@@ -87,10 +87,12 @@ def run_comparison(
     executor: Executor = execute,
     prepared: Prepared | None = None,
     beside: Beside | None = None,
+    verbose: bool = False,
 ) -> Result:
     """Run or resume the comparison in `folder`, whose plan may be `prepared` already.
 
-    `beside` makes tables that are stored beside those of every comparison.
+    `beside` makes tables that are stored beside those of every comparison. Unless `quiet` it says
+    what it begins with, and if `verbose` also which settings were chosen.
 
     UserError before anything ran if it cannot start. StoppedError at the first cell that fails if
     `fail_fast`, and if the device is lost.
@@ -103,7 +105,8 @@ def run_comparison(
     with beginning as (plan, store, _):
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
-        notes = [*notes_on_weights(plan), *notes_on_settings(plan), *plan.dataset.notes]
+        settings = notes_on_settings(plan, in_full=verbose)
+        notes = [*notes_on_weights(plan), *settings, *plan.dataset.notes]
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)

@@ -18,10 +18,10 @@ BUILT_IN, ADDED = "built-in", "added"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The hint for an unknown `name`: the nearest of `names`, or all of them."""
+    """The hint for an unknown `name`: the nearest of `names`, or all of them if none is near."""
     names = sorted(names)
-    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
 
 
 @cache

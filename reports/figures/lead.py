@@ -34,7 +34,7 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
         titles = []
         for mark in marks:
             baseline = under(title_of(mark.baseline, looks), mark.setting)
-            words = f"−{budget_name(mark.budget)}, beside {baseline} ({100 * mark.top1:.1f} %)"
+            words = f"−{budget_name(mark.budget)}, beside {baseline}: {100 * mark.top1:.1f} %"
             titles.append(wrapped(words, (width - beside) / across - 0.2, 8.5, "bold"))
         # A name of several lines needs more room than its neighbours leave.
         step = max(LINE, 0.07 * (1 + max(map(len, lines))))

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from reports.figures.canvas import GUIDE, Array, Style, legend_below, new_figure, paper_style
 from reports.figures.names import Tag, near
-from reports.formatting import budget_name, fold, p_value, percent, points
+from reports.formatting import budget_name, fold, p_value, percent
 from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
+from suite.stats.ablation_words import ablation_answers
 from suite.stats.compare import ENVELOPE
 from suite.stats.correctness import counted
 from suite.stats.verdict import too_few
@@ -102,22 +103,11 @@ def section(report: ReportData, frames: Frames) -> Section | None:
 
 
 def _brief(report: ReportData, rows: pd.DataFrame) -> str:
-    """How many settings of the first method changed what it keeps, and which by most."""
-    # Permutations of all tokens, at budget 0, are not what the axes vary around.
-    done = rows[(rows["status"] == "ok") & (rows["budget"] > 0)]
-    others = done[~done["is_reference"].astype(bool)].dropna(subset=["difference"])
-    if others.empty:
+    """The answer of a run that varies settings, on each backbone."""
+    answers = ablation_answers(rows, report.title)
+    if not answers:
         return "No setting was evaluated beside the method as it is."
-    mine = others[(others[FAMILY] == others[FAMILY].iloc[0]).all(axis=1)]
-    changed = mine[mine["significant"].astype("boolean").fillna(False).astype(bool)]
-    axes = " or ".join(mine["axis"].unique())
-    first = mine.iloc[0]
-    place = f"{report.title(first['method'])} at {budget_name(first['budget'])} fewer FLOPs"
-    if changed.empty:
-        return f"No setting of {axes} was told apart from {place}."
-    far = changed.loc[changed["difference"].abs().idxmax()]
-    gap = f"{points(far['difference'])} points by {far['setting']}"
-    return f"{len(changed)} of {len(mine)} settings of {axes} change {place}; most, {gap}."
+    return " ".join(row["sentence"] for row in answers)
 
 
 def _power_note(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
@@ -136,8 +126,8 @@ def _power_note(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
         least = f"{low} to {high}"
         depending = ", depending on how many answers the two settings share"
     return (
-        f"{counted(images, kind)} detect a true difference of {least} points in four runs of five"
-        f"{depending}: a hollow mark does not rule out a smaller one.",
+        f"With {counted(images, kind)}, a difference below {least} points is easily missed"
+        f"{depending}: a hollow mark does not rule one out.",
     )
 
 

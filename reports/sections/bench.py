@@ -17,6 +17,7 @@ from reports.figures.speed import (
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from suite.stats.correctness import sample_name
+from suite.stats.speed_words import speed_answer
 
 NEEDS = stored("bench", "bench_words")
 RATE = "A second"
@@ -89,6 +90,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         part="cost",
         title="Measured speed and memory",
         sentence=first,
+        brief=speed_answer(rows.to_dict("records")),
         figures=tuple(_drawings(report, rows)),
         tables=(_table(rows),),
         notes=tuple(note for note in notes if note),

@@ -10,7 +10,7 @@ from functools import partial
 import pandas as pd
 
 from reports.figures.schedules import FAMILY, schedules_figure
-from reports.formatting import MISSING, budget_name, number, points, present
+from reports.formatting import MISSING, budget_name, points, present, setting_name
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
 from suite.stats.schedule_words import FEW, RULE, pair_words, verdict_sentences
@@ -170,8 +170,7 @@ def _tuned(rows: pd.DataFrame) -> str:
     """The setting that a method was tuned to; empty if it was not."""
     for row in rows.itertuples():
         if present(row.picked_window):
-            protected = f" with {number(row.picked_window, 0)} protected"
-            return f"{row.schedule}{protected if row.picked_window else ''}"
+            return setting_name(str(row.schedule), row.picked_window)
     return ""
 
 

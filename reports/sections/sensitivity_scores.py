@@ -24,7 +24,6 @@ from reports.figures.canvas import (
     paper_style,
 )
 from reports.figures.tokens import stacked
-from reports.formatting import number
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
 from reports.sensitivity_common import (
@@ -41,6 +40,7 @@ from reports.sensitivity_common import (
     select_rows,
 )
 from reports.style import INK, SOFT
+from suite.stats.score_words import Predictor, score_answer
 
 NEEDS = stored("sensitivity_scores")
 OPTIONAL = stored("sensitivity_map", "sensitivity_groups")
@@ -102,15 +102,12 @@ def _brief(part: BackbonePart) -> str:
     rows = select_rows(part.rows, block=OVERALL, target="removal_kl")
     best = ranked(rows[~rows["score"].isin(list(REFERENCES))], ascending=False)
     place = select_rows(rows, score="place")
-    if best.empty:
-        return ""
-    words = (
-        f"{part.prefix}{ranking_name(best.iloc[0]['score'])} best predicts which tokens move the "
-        f"answer, rank correlation {number(best.iloc[0]['mean'], 2)}"
+    words = score_answer(
+        [Predictor.of(row) for _, row in best.iterrows()],
+        Predictor.of(place.iloc[0]) if len(place) else None,
+        ranking_name,
     )
-    if len(place):
-        words += f"; the mean map of other images, {number(place.iloc[0]['mean'], 2)}"
-    return f"{words}."
+    return f"{part.prefix}{words}" if words else ""
 
 
 def _sentence(part: BackbonePart) -> str:

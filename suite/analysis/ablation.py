@@ -17,14 +17,18 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from methods.spec import MethodSpec
-from suite.analysis.pair_sentences import comparisons_words, signed_points
+from suite.analysis.brief import Brief
+from suite.analysis.pair_sentences import comparisons_words, power_sentence, signed_points
 from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
 from suite.plan.cells import DENSE
 from suite.plan.notes import called
+from suite.stats.ablation_words import ablation_answers
 from suite.stats.compare import ENVELOPE, Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
+from suite.stats.schedule_words import listed
+from suite.stats.verdict import too_few
 from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
 
@@ -216,7 +220,7 @@ def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
         own = f" ({first.setting})"
         # Another schedule gives other numbers; the axis `schedule` tells its own.
         if cell.setting and first.axis != "schedule":
-            removed += f" under {cell.setting}"
+            removed += f" ({cell.setting})"
     else:
         who, removed = "the dense model", "nothing removed"
     place = f"Axis {first.axis} on {called(first.backbone, cell.made_up)}, {removed}"
@@ -268,7 +272,10 @@ def _best_and_worst(tested: Sequence[AblationRow], kind: str) -> str:
     ranked = sorted(tested, key=lambda row: row.difference or 0.0)
     if not ranked:
         return ""
-    best = f"Highest of the others: {_difference(ranked[-1], kind)}"
+    most = ranked[-1].difference
+    level = [row.setting for row in ranked if row.difference == most]
+    who = f"{listed(level[::-1])} tie as the highest" if len(level) > 1 else "Highest"
+    best = f"{who} of the others: {_difference(ranked[-1], kind)}"
     return f"{best}; lowest: {_difference(ranked[0], kind)}." if len(ranked) > 1 else f"{best}."
 
 
@@ -304,6 +311,37 @@ def _by_tau(rows: Sequence[AblationRow]) -> str:
     return (
         f"Over {len(done)} settings with Kendall's tau of the order from {min(tau):+.2f} to "
         f"{max(tau):+.2f}, top-1 follows tau with Spearman's rho {rho:+.2f}."
+    )
+
+
+def ablation_brief(table: pd.DataFrame, kind: str) -> Brief:
+    """What a terminal says of a table ``ablation``, of images or videos by their `kind`."""
+    sentences = []
+    tested = table[table["smallest"].notna() & (table["budget"] > 0)]
+    possible = tested[tested["smallest"] < 1]
+    doubts = [f"{too_few(int(tested['images'].max()), kind)}."] if len(tested) else []
+    if len(possible):
+        images = int(possible["images"].max())
+        sentences.append(power_sentence(possible["smallest"].max(), images, kind))
+        doubts = []
+    if by_tau := _by_tau_brief(table):
+        sentences.append(by_tau)
+    return Brief(ablation_answers(table), doubts, sentences)
+
+
+def _by_tau_brief(table: pd.DataFrame) -> str:
+    """How top-1 follows the order of the survivors, over the settings of the first method."""
+    rows = table[(table["axis"] == "order") & (table["status"] == "ok") & (table["budget"] > 0)]
+    if rows.empty:
+        return ""
+    family = list(Family._fields)
+    first = rows[(rows[family] == rows[family].iloc[0]).all(axis=1)]
+    if len(first) < LEAST_FOR_RHO or min(first["tau"].nunique(), first["top1"].nunique()) < 2:
+        return ""
+    rho = float(spearmanr(first["tau"], first["top1"]).statistic)
+    return (
+        f"The nearer the survivors' order is to the image's, the {'more' if rho > 0 else 'less'} "
+        f"is kept: Spearman's rho {rho:+.2f} over {len(first)} settings."
     )
 
 

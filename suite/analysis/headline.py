@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from backbones.checkpoints.published import PublishedFile
 from backbones.common.labels import data_label
+from suite.analysis.brief import Brief
 from suite.analysis.pair_schedules import Schedules
 from suite.analysis.pair_sentences import (
     Setting,
@@ -49,6 +50,9 @@ class Headline:
     ``paragraphs``  the warnings, ``beside``, smaller images, and the other budgets
     ``schedules``   whether the order of the methods holds over schedules
     ``blind``       which methods were shown to beat the blind baselines
+    ``answers``     who leads on each backbone, a row each (see `suite.analysis.brief`)
+    ``doubts``      why the images may not answer that
+    ``brief``       at most three sentences, in place of all the others on a terminal
     """
 
     headline: str
@@ -58,6 +62,13 @@ class Headline:
     paragraphs: list[str]
     schedules: list[str] = field(default_factory=list)
     blind: list[str] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    brief: list[str] = field(default_factory=list)
+
+    def in_brief(self, found: Brief) -> Headline:
+        """These findings with those that a terminal prints."""
+        return replace(self, answers=found.answers, doubts=found.doubts, brief=found.sentences)
 
     def record(self) -> dict[str, Any]:
         """Plain values."""

@@ -58,7 +58,7 @@ class Schedules:
             words.append(f"{without_schedule(label)} {setting}")
         tuned = [tuned for _, tuned in settings]
         if all(tuned):
-            return f", each at its tuned schedule ({', '.join(words)})"
+            return f", each at its tuned schedule ({'; '.join(words)})"
         if any(tuned):
             # A lead may be the tuning's: it had tries, and the other had none.
             how = {True: "tuned", False: "not tuned"}
@@ -66,7 +66,7 @@ class Schedules:
             return f", under their schedules ({'; '.join(words)})"
         if len({setting for setting, _ in settings}) == 1:
             return f", under schedule {settings[0][0]}"
-        return f", under their schedules ({', '.join(words)})"
+        return f", under their schedules ({'; '.join(words)})"
 
     def unsettled(self, row: Comparison) -> bool:
         """Whether who keeps more depends on the schedule, so that a lead is no win.

@@ -69,15 +69,20 @@ def best_sentence(
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed{schedules.clause(best)}"
     place = f"On {setting.compared(best)} of {setting.place} {budget}"
     unsettled = schedules.unsettled(best)
-    relation = _relation(best, "the best other method, ", setting.kind, unsettled)
-    power = (
-        f"{counted(best.images, setting.kind)} find a true difference of "
-        f"{100 * best.smallest:.1f} points in four runs of five"
-    )
-    if best.smallest >= 1:
-        power = too_few(best.images, setting.kind)
+    relation = _relation(best, "the best of the others, ", setting.kind, unsettled)
+    power = f"{too_few(best.images, setting.kind)}."
+    if best.smallest < 1:
+        power = power_sentence(best.smallest, best.images, setting.kind)
     figures = f"{_figures(best)}; dense {percent(setting.dense_accuracy)}"
-    return f"{doubt}{schedules.before(best)}{place}, {relation} ({figures}). {power}."
+    return f"{doubt}{schedules.before(best)}{place}, {relation} ({figures}). {power}"
+
+
+def power_sentence(smallest: float, images: int, kind: str) -> str:
+    """How small a difference may go unseen: the one found in four runs of five."""
+    return (
+        f"With {counted(images, kind)}, a difference below {100 * smallest:.1f} points is easily "
+        "missed."
+    )
 
 
 def pair_sentence(setting: Setting, row: Comparison, schedules: Schedules = NO_SCHEDULES) -> str:

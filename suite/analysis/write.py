@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from suite.analysis.ablation import ablation_tables
+from suite.analysis.ablation import ablation_brief, ablation_tables
+from suite.analysis.brief import brief
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.published_accuracy import published_result
@@ -76,9 +77,11 @@ def comparison_headline(
     verdicts = read_schedules_table(tables["schedules"])
     requested = requested_methods(prepared.methods)
     headline = make_headline(statistics, spec, requested, warnings, verdicts)
+    headline = headline.in_brief(brief(statistics, tables["ranking"], verdicts))
     if "ablation_sentences" in tables:
         first, *others = tables["ablation_sentences"].sentence
         headline = replace(headline, headline=first, paragraphs=[*warnings, *others])
+        headline = headline.in_brief(ablation_brief(tables["ablation"], dataset.kind))
     return replace(headline, paragraphs=[*headline.paragraphs, *sentences(dataset.notes)])
 
 

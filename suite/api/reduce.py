@@ -116,7 +116,7 @@ class Reduced(nn.Module):
     def __repr__(self) -> str:
         """The model, the method with its setting, and what it saves, in one line."""
         counts = [removal.tokens for removal in self.plan.removals.values()]
-        how = str(self.setting).replace(" with ", ", ")
+        how = str(self.setting)
         if self.setting is None:
             same = len(set(counts)) == 1
             how = f"{counts[0]} tokens a site" if same else f"{sum(counts)} tokens in all"

@@ -30,6 +30,9 @@ from suite.bench.timing import Run, best_seconds
 LENGTHS = (1, 2, 17, 100, 197, 200)  # around the tiles of the kernel and at Vim's own length
 
 
+SPEEDUP = "scan, cpu: speed-up"
+
+
 class KernelRow(NamedTuple):
     """One figure: `value` in `unit`, and what to read it against."""
 
@@ -71,6 +74,16 @@ def measure_cpu_kernels(sizes: Sizes = VIM_TINY) -> list[KernelRow]:
         return [*_scan_rows(sizes), *_error_rows(), *_stack_rows(sizes)]
 
 
+def answer(rows: list[KernelRow]) -> str:
+    """How much faster than the reference the suite's kernel is, in a line; empty if not timed."""
+    for row in rows:
+        if row.name == SPEEDUP:
+            return (
+                f"On this CPU the kernel `cpu` scans {row.value:.3g} times as fast as `reference`."
+            )
+    return ""
+
+
 def table(rows: list[KernelRow]) -> Table:
     """The rows for a terminal, with the number of threads they were measured on."""
     title = f"Scan kernels, CPU, fp32, {torch.get_num_threads()} threads"
@@ -98,7 +111,7 @@ def _scan_rows(sizes: Sizes) -> Iterator[KernelRow]:
     yield KernelRow("scan, reference", slow * 1e3, "ms", shape)
     yield KernelRow("scan, cpu", fast * 1e3, "ms", shape)
     yield KernelRow("scan, cpu: rate", updates / fast / 1e9, "G updates/s")
-    yield KernelRow("scan, cpu: speed-up", slow / fast, "x", "over reference")
+    yield KernelRow(SPEEDUP, slow / fast, "x", "over reference")
     yield KernelRow("scan, cpu: time over torch.exp", fast / exponential, "x")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -187,6 +188,17 @@ def own_layout_scan(inputs: ScanInputs) -> Tensor:
         )
     total: Tensor = outputs[0] + outputs[1].flip(-1)
     return total
+
+
+def answer(rows: list[ScanRow]) -> str:
+    """How near the suite's kernel comes to what the device allows, in a line."""
+    shares = [row.share_of_floor for row in rows if row.kernel == "triton"]
+    if not shares:
+        return ""
+    return (
+        f"The kernel `triton` runs at {100 * min(shares):.0f} to {100 * max(shares):.0f} % of the "
+        f"speed that this GPU's limits allow, {100 * median(shares):.0f} % in the median."
+    )
 
 
 def table(rows: list[ScanRow], ceilings: Ceilings, device: str) -> Table:

@@ -182,6 +182,18 @@ def line(row: ModelRow) -> str:
     return f"{row.backbone} {row.precision} {what}: {rate}"
 
 
+def answer(rows: list[ModelRow]) -> str:
+    """The largest gain of a reduced model over the dense one, in a line."""
+    reduced = [row for row in rows if row.method != "none"]
+    best = max(reduced or rows, key=lambda row: row.speedup if reduced else row.images_per_second)
+    where = f"{best.backbone}, {best.precision}, kernel {best.kernel}"
+    if not reduced:
+        return f"The fastest: {best.images_per_second:,.0f} images a second ({where})."
+    return (
+        f"The largest gain: {best.what} runs {best.speedup:.2f} times as fast as dense ({where})."
+    )
+
+
 def table(rows: list[ModelRow]) -> Table:
     """The rows for a terminal."""
     kinds = [row.kind for row in rows]

@@ -72,6 +72,16 @@ def _backward(inputs: ScanInputs, tiles: Tiles, dy: Tensor) -> list[Tensor]:
     return triton_scan_backward(dy, dmean, inputs, BOTH, False, tiles)
 
 
+def answer(rows: list[TileRow]) -> str:
+    """What the best way to cut the first pass gains over the worst, in a line."""
+    first = rows[0]
+    same = [row.milliseconds for row in rows if row[:2] + row[3:4] == first[:2] + first[3:4]]
+    return (
+        f"{first.shape}, {first.dtype}, {first.passes}: of {len(same)} ways to cut it the fastest "
+        f"takes {min(same):.3f} ms, the slowest {max(same):.3f} ms."
+    )
+
+
 def table(rows: list[TileRow]) -> Table:
     """The rows for a terminal."""
     columns = {

@@ -26,6 +26,7 @@ from suite.cli.doctor import doctor
 from suite.cli.exit_codes import exit_code_of, refuse
 from suite.cli.export import export
 from suite.cli.fetch import fetch
+from suite.cli.help import FullGroup, GroupedCommand
 from suite.cli.listing import list_things
 from suite.cli.plan import plan
 from suite.cli.report import report
@@ -82,16 +83,20 @@ def parser() -> Callable[..., Any]:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        cls=FullGroup,
+        subcommand_metavar="COMMAND",
     )
     app.callback()(root)
     for name, command in COMMANDS.items():
         if isinstance(command, dict):
-            group = typer.Typer(help=BENCH_HELP, rich_markup_mode=None)
+            group = typer.Typer(
+                help=BENCH_HELP, rich_markup_mode=None, cls=FullGroup, subcommand_metavar="COMMAND"
+            )
             for part, subcommand in command.items():
-                group.command(part)(guarded(subcommand))
+                group.command(part, cls=GroupedCommand)(guarded(subcommand))
             app.add_typer(group, name=name)
         else:
-            app.command(name)(guarded(command))
+            app.command(name, cls=GroupedCommand)(guarded(command))
     made = typer.main.get_command(app)
     # Typer lists groups of commands before the others.
     made.commands = {name: made.commands[name] for name in COMMANDS}  # type: ignore[attr-defined]

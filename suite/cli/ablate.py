@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from suite.config.run_spec import RunSpec
 if TYPE_CHECKING:
     from suite.comparison import Result
     from suite.plan.prepare import Prepared
+    from suite.terminal.findings import Findings
 
 # Many settings of one method at one budget; choices are made on dev, and the page has no gallery.
 # The images of dev picked the tuned schedules, so that they are no evidence under these.
@@ -36,20 +38,13 @@ def ablate(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None)
     return run_and_show(spec, options, show, prepared)
 
 
-def show(result: Result, folder: Path, page: Path | None) -> None:
-    """Print a table of each axis, the findings, and the paths of the figures."""
-    from suite.analysis.ablation import console_tables, seeds_note
-    from suite.terminal.tables import print_table
+def show(result: Result, folder: Path, page: Path | None) -> Findings:
+    """The answer, a table of each axis, and in detail the paths of the figures."""
+    from suite.cli.results import ablation_findings
 
-    for table in console_tables(folder):
-        print_table(table)
-    if note := seeds_note(folder):
-        print(note)
-    headline = result.headline
-    findings = headline.headline, *headline.paragraphs, *headline.blind, *headline.schedules
-    for sentence in findings:
-        print(sentence)
-    if page:
-        figures = page.parent / "figures"
-        for figure in sorted([*figures.glob("ablation-*.png"), *figures.glob("schedules.png")]):
-            print(f"figure: {figure}")
+    found = ablation_findings(folder, result.headline.record())
+    if page is None:
+        return found
+    figures = page.parent / "figures"
+    drawn = sorted([*figures.glob("ablation-*.png"), *figures.glob("schedules.png")])
+    return replace(found, details=[*found.details, *(f"figure: {path}" for path in drawn)])

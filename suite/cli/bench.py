@@ -7,10 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.table import Table
 
 from backbones.common.errors import UserError
 from methods.spec import parse
@@ -19,6 +18,11 @@ from suite.cli.paths import absolute
 from suite.cli.spec_options import declared, options_of, parameter, spec_from_options
 from suite.system.atomic_files import write_text
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from suite.terminal.findings import Findings
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Save = Annotated[
     Path | None, typer.Option(parser=absolute, help="Also write the JSON to this file.")
@@ -26,6 +30,9 @@ Save = Annotated[
 Runs = Annotated[Path, typer.Option(parser=absolute, help="Folder that contains the runs.")]
 Run = Annotated[
     Path, typer.Argument(parser=absolute, help="Folder of a finished run.", show_default=False)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print all findings, not only the answer in brief.")
 ]
 HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
 # What was an option is a sub-command now; commands in notes and scripts go on working.
@@ -42,7 +49,7 @@ class Measured(NamedTuple):
     """What `--json` prints and `--save` writes, and what is printed else."""
 
     document: Any
-    tables: Sequence[Table]
+    findings: Findings
     lines: Sequence[str] = ()
 
 
@@ -61,9 +68,9 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Callable
     def decorate(command: Command) -> Callable[..., int]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
 
-        def wrapper(as_json: bool, save: Path | None, **values: Any) -> int:
+        def wrapper(as_json: bool, save: Path | None, verbose: bool, **values: Any) -> int:
             from suite.system.hardware import pick_device, set_threads
-            from suite.terminal.tables import print_table
+            from suite.terminal.findings import print_findings
 
             if save and save.is_dir():
                 file = save / "bench.json"
@@ -80,14 +87,14 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Callable
             if as_json:
                 print(text)
                 return 0
-            for table in measured.tables:
-                print_table(table)
+            print_findings(measured.findings, verbose)
             for line in measured.lines:
                 print(line)
             return 0
 
         parameters = [*options, *(part.replace(kind=part.KEYWORD_ONLY) for part in own)]
         parameters += [parameter("as_json", Json, False), parameter("save", Save, None)]
+        parameters.append(parameter("verbose", Verbose, False))
         return declared(wrapper, parameters, command.__doc__)
 
     return decorate
@@ -128,7 +135,7 @@ def kernels(spec: BenchSpec, device: str) -> Iterator[Measured]:
         from suite.bench import cpu_kernels
 
         figures = cpu_kernels.measure_cpu_kernels()
-        yield _figures(figures, cpu_kernels.table(figures))
+        yield _figures(figures, cpu_kernels.answer(figures), cpu_kernels.table(figures))
         return
     import torch
 
@@ -137,16 +144,17 @@ def kernels(spec: BenchSpec, device: str) -> Iterator[Measured]:
     limits = ceilings.measure_ceilings()
     rows = cuda_kernels.measure_cuda_kernels(limits)
     table = cuda_kernels.table(rows, limits, torch.cuda.get_device_name())
-    yield _figures([limits, *rows], table)
+    yield _figures([limits, *rows], cuda_kernels.answer(rows), table)
 
 
 @measurement("backbones", "methods", "budgets", "batches", "rounds", budgets=(0.4,), batches=(32,))
 def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the share of a pass that the reduction itself takes."""
     from suite.bench.reduction import measure_reduction, table
+    from suite.stats.speed_words import reduction_answer
 
     rows = list(measure_reduction(_reducing(spec), device, notify))
-    yield _figures(rows, table(rows))
+    yield _figures(rows, reduction_answer(rows), table(rows))
 
 
 @measurement("backbones", "methods", "budgets", "batches", budgets=(0.4,), batches=(32,))
@@ -159,18 +167,19 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     for row in cuda_models.measure_models(_reducing(spec), notify):
         rows.append(row)
         notify(cuda_models.line(row))
-        yield _figures(rows)
-    yield _figures(rows, cuda_models.table(rows), cuda_models.profile_table(rows))
+        yield _figures(rows, "")
+    tables = cuda_models.table(rows), cuda_models.profile_table(rows)
+    yield _figures(rows, cuda_models.answer(rows), *tables)
 
 
 @measurement()
 def tiles(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the triton scan on a GPU for every way to cut its work into tiles."""
     _check_gpu(device)
-    from suite.bench.tile_sweep import measure_tiles, table
+    from suite.bench.tile_sweep import answer, measure_tiles, table
 
     rows = measure_tiles()
-    yield _figures(rows, table(rows))
+    yield _figures(rows, answer(rows), table(rows))
 
 
 BENCHES = {
@@ -219,13 +228,14 @@ def _check_gpu(device: str) -> None:
 def _report(folder: Path, rows: list[dict[str, Any]], sentences: list[str]) -> Measured:
     """Write the report of `folder`."""
     from reports import build
-    from suite.bench.machine import busy
-    from suite.bench.speed import legend, table
+    from suite.cli.results import speed_findings
 
     page = build(folder)
-    lines = [*filter(None, [legend(rows), *sentences, busy(rows[0])]), f"report: {page}"]
-    return Measured({"run": str(folder), "rows": rows}, [table(rows)], lines)
+    found = speed_findings(rows, sentences)
+    return Measured({"run": str(folder), "rows": rows}, found, [f"report: {page}"])
 
 
-def _figures(rows: Sequence[Any], *tables: Table) -> Measured:
-    return Measured([row._asdict() for row in rows], tables)
+def _figures(rows: Sequence[Any], answer: str, *tables: Table) -> Measured:
+    from suite.terminal.findings import Findings
+
+    return Measured([row._asdict() for row in rows], Findings([(answer, tables)]))

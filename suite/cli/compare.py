@@ -16,6 +16,7 @@ from suite.config.run_spec import RunSpec
 if TYPE_CHECKING:
     from suite.comparison import Result
     from suite.plan.prepare import Prepared
+    from suite.terminal.findings import Findings
 
 
 # Exists where a driver is loaded; asking PyTorch would mean to import it.
@@ -32,13 +33,13 @@ def compare(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None
 def run_and_show(
     spec: RunSpec,
     options: RunOptions,
-    show: Callable[[Result, Path, Path | None], None],
+    show: Callable[[Result, Path, Path | None], Findings],
     prepared: Prepared | None,
 ) -> int:
     """Run a comparison, report it, and print its results; the exit code.
 
-    `show` prints them as text, given the result, the run's folder and the page of the report. The
-    plan may be `prepared` already, as in a sweep.
+    `show` gives what is printed of them, from the result, the run's folder and the page of the
+    report. The plan may be `prepared` already, as in a sweep.
     """
     folder = options.folder(spec.default_name())
     # Before the imports below, which take seconds: another process compiles meanwhile.
@@ -63,31 +64,9 @@ def begin_compiling(spec: RunSpec) -> None:
         compile_ahead("methods.fused.cpu.kernel", "reduction_kernel")
 
 
-def show(result: Result, folder: Path, page: Path | None) -> None:
-    """Print the table of accuracies and the headline of a comparison."""
-    from suite.stats.schedule_words import FEW
-    from suite.terminal.order_table import order_table
-    from suite.terminal.results_table import results_tables
-    from suite.terminal.tables import left_out, off_budget, print_table
+def show(result: Result, folder: Path, page: Path | None) -> Findings:
+    """The answer on each backbone, its table of accuracies, and the findings in brief."""
+    from suite.cli.results import comparison_findings
 
-    for table in results_tables(result.records):
-        print_table(table)
     failed = [record for record in result.further if record.status == "failed"]
-    for line in (*off_budget(result.records), *left_out([*result.records, *failed])):
-        print(line)
-    headline = result.headline
-    warnings, beside = headline.warnings, headline.beside
-    for warning in warnings:
-        print(f"WARNING: {warning}")
-    print(headline.headline)
-    # The paragraphs begin with the warnings; the page has the later ones.
-    for paragraph in headline.paragraphs[len(warnings) : len(warnings) + len(beside) + 1]:
-        print(paragraph)
-    for sentence in headline.blind:
-        print(sentence)
-    for verdicts in result.schedules:
-        # Of few pairs the sentences say all.
-        if len(verdicts.methods) > FEW:
-            print_table(order_table(verdicts, result.records[0].kind))
-    for sentence in headline.schedules:
-        print(sentence)
+    return comparison_findings(result.records, result.headline.record(), result.schedules, failed)

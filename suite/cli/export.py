@@ -25,7 +25,8 @@ class Format(enum.StrEnum):
 
 def export(
     runs: Annotated[
-        list[Path], typer.Argument(parser=absolute, help="Folders of runs (runs/NAME).")
+        list[Path],
+        typer.Argument(parser=absolute, metavar="RUNS", help="Folders of runs (runs/NAME)."),
     ],
     form: Annotated[
         Format,

@@ -30,6 +30,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.run_time import seconds_by_role
     from suite.plan.tuning_notes import notes_on_settings
     from suite.store.unstated import unstated_notes
+    from suite.system.durations import duration
     from suite.terminal.tables import plan_table, print_table
 
     prepared = prepared or prepare(spec)
@@ -62,7 +63,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     print(
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} "
         f"{prepared.dataset.kind}: "
-        f"about {seconds:.0f} s on this machine, kernels compiled"
+        f"about {duration(seconds)} on this machine, kernels compiled"
     )
     for warning in unreachable_budgets(prepared):
         print(f"WARNING: {warning}")

@@ -14,7 +14,9 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            parser=absolute, help="Folders of runs (runs/NAME); several become one report."
+            parser=absolute,
+            metavar="RUNS",
+            help="Folders of runs (runs/NAME); several become one report.",
         ),
     ],
     out: Annotated[
@@ -32,9 +34,15 @@ def report(
             help="Also figures (PDF, SVG, PNG) and LaTeX tables at column and text width.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Print all findings, not only the answer in brief."),
+    ] = False,
 ) -> int:
     """Write the report of a finished run again, or one report of several runs."""
     from reports import build
+    from suite.cli.results import findings_in
+    from suite.terminal.findings import print_findings
 
     folder, notes = runs[0], list[str]()
     if len(runs) > 1:
@@ -44,6 +52,9 @@ def report(
         folder, notes = merge(runs, out)
     # Figures for a paper take as long as the page, so they are made on request only.
     page = build(folder, paper, None if len(runs) > 1 else out)
+    found = findings_in(folder)
+    if found:
+        print_findings(found, verbose)
     for note in notes:
         print(f"note: {note}")
     print(f"report: {page}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +14,9 @@ from suite.cli.paths import absolute
 from suite.config.run_spec import Specification
 from suite.config.spec_file import SPEC
 from suite.store.find_run import folder_of
+
+if TYPE_CHECKING:
+    from suite.terminal.findings import Findings
 
 Done = TypeVar("Done")
 
@@ -77,6 +80,12 @@ class RunOptions:
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Print all findings and notes, not only the answer in brief."
+        ),
+    ] = False
     # The folder itself, as `sensitivity` once took it in place of --runs and --name.
     out: Annotated[Path | None, typer.Option(parser=absolute, hidden=True)] = None
 
@@ -101,11 +110,12 @@ def start(run: Callable[..., Done], spec: Specification, folder: Path, options: 
     return run(
         spec,
         folder,
-        options.json,
-        options.resume,
-        options.fail_fast,
-        options.skip_damaged,
-        executor,
+        quiet=options.json,
+        resume=options.resume,
+        fail_fast=options.fail_fast,
+        skip_damaged=options.skip_damaged,
+        executor=executor,
+        verbose=options.verbose,
     )
 
 
@@ -114,11 +124,11 @@ def finish(
     options: RunOptions,
     trackers: Sequence[str],
     results: Mapping[str, Any],
-    show: Callable[[Path | None], None],
+    show: Callable[[Path | None], Findings],
 ) -> None:
     """Write the report of a finished run, log it to `trackers`, and print its `results`.
 
-    They are one JSON document, or what `show` prints, given the path of the report's page.
+    They are one JSON document, or what `show` gives to print, from the path of the report's page.
     """
     from suite.trackers import log_run
 
@@ -134,5 +144,7 @@ def finish(
         paths = {"run": str(folder), "report": page and str(page)}
         print(json.dumps({**paths, **results}, indent=1))
         return
-    show(page)
+    from suite.terminal.findings import print_findings
+
+    print_findings(show(page), options.verbose)
     print(f"report: {page}" if page else f"results: {folder}")

@@ -16,8 +16,8 @@ def tune(spec: TuneSpec, options: RunOptions) -> int:
 
     All have equally many tries, blind baselines too. Rerun the command to resume.
     """
-    from suite.terminal.tables import print_table
-    from suite.tune.output import explanations, json_document, picks_table
+    from suite.terminal.findings import print_findings
+    from suite.tune.output import findings, json_document, paths
     from suite.tune.run import run_tuning
 
     folder = options.folder(spec.default_name())
@@ -25,9 +25,8 @@ def tune(spec: TuneSpec, options: RunOptions) -> int:
     if options.json:
         print(json.dumps({"run": str(folder), **json_document(tuned)}, indent=1))
     else:
-        for table in tuned.tables:
-            print_table(picks_table(table, tuned.dense[table.backbone]))
-        for line in explanations(tuned, folder):
+        print_findings(findings(tuned), options.verbose)
+        for line in paths(tuned, folder):
             print(line)
     # Failed cells do not stop the others, but a script must notice them.
     return FAILED if tuned.failures else 0

@@ -66,7 +66,7 @@ class RunSpec(Specification):
     class-token, direction, similarity, size, or all."""
     backbones: tuple[str, ...] = ("vim_nano",)
     """Backbones, comma-separated, settings in brackets, or of a file:
-    'vim_nano,videomamba_tiny[image_size=448],file.py:NAME'."""
+    'vim_nano,vim_tiny[image_size=448],file.py:NAME'."""
     checkpoint: str = "bundled"
     """Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."""
     data: str = "fashion-clutter"

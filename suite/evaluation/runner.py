@@ -102,6 +102,14 @@ def evaluate_shard(
             if not len(batch.indices):
                 continue
             # 1. Run all cells on the batch, which is cut if its videos have many views.
+            counted = 0
+
+            def one_by_one(key: str, outcomes: int) -> None:
+                nonlocal counted
+                if key in rows:
+                    counted += outcomes
+                    progress(outcomes)
+
             parts: list[BatchResult] = []
             with STOPWATCH.part("model"):
                 for samples in split_views(batch, views, batch_size):
@@ -113,6 +121,7 @@ def evaluate_shard(
                         dense.key,
                         kept,
                         prepared.device,
+                        one_by_one if views == 1 else lambda *_: None,
                     )
                     parts.append(part)
                     counts.add(part.counts)
@@ -126,7 +135,7 @@ def evaluate_shard(
                     columns = batch_outcomes(keys, dense.key, parts, batch, views)
                     for index, key in enumerate(keys):
                         rows[key].append({name: columns[name][index] for name in COLUMNS})
-            progress(len(batch.indices) * len(cells))
+            progress(len(batch.indices) * len(cells) - counted)
     # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
     frames, tokens = {}, {}
     for key in rows:
@@ -202,11 +211,13 @@ def evaluate_batch(
     dense: str,
     tracked: NDArray[np.bool_],
     device: str,
+    done: Callable[[str, int], None] = lambda key, samples: None,
 ) -> BatchResult:
     """Evaluate `cells` on one batch of samples; failures of cells are returned, not raised.
 
     If the cell `dense` fails, which all are compared with, all do. Surviving tokens are kept one by
-    one for the samples `tracked` (B,).
+    one for the samples `tracked` (B,). `done` receives the key of each cell that ended, and the
+    number of samples.
     """
     # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
@@ -244,6 +255,7 @@ def evaluate_batch(
                 reasons[job.key] = "logits are not finite (NaN or infinity)"
             else:
                 logits[job.key] = answer
+            done(job.key, len(images))
     if dense in reasons:
         reason = f"the dense model failed: {reasons[dense]}"
         for cell in cells:

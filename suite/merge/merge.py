@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from backbones.common.errors import UserError
+from suite.analysis.brief import brief
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.ranking import ranking_table
 from suite.analysis.schedules import schedule_tables
@@ -96,6 +97,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         more = [text for text in dict.fromkeys(own) if text not in warnings]
         all_warnings = [*more, *warnings]
         headline = make_headline(statistics, common, requested, all_warnings, verdicts)
+        headline = headline.in_brief(brief(statistics, tables["ranking"], verdicts))
     notes = [*noted_differences(runs), *schedule_notes(compared)]
     for path in (store.folder / "analyses").glob("*.parquet"):
         path.unlink()  # of an earlier merge

@@ -11,6 +11,7 @@ from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
 from suite.plan.tuning_notes import why_evaluated
 from suite.store.schema import CellRecord, Role
+from suite.system.durations import duration
 
 
 def notes_on_weights(prepared: Prepared) -> list[str]:
@@ -66,7 +67,7 @@ def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[
     for role, reason in why.items():
         if roles[role]:
             cells = "1 more cell" if roles[role] == 1 else f"{roles[role]} more cells"
-            notes.append(f"{cells}, about {seconds.get(role, 0.0):.0f} s: {reason}")
+            notes.append(f"{cells}, about {duration(seconds.get(role, 0.0))}: {reason}")
     return notes
 
 

@@ -11,12 +11,15 @@ from suite.plan.tuning_commands import tune_command
 from suite.tries.few_images import few_images
 
 
-def notes_on_settings(prepared: Prepared) -> list[str]:
-    """Say of each backbone which methods are tuned and which not, and how those would be."""
+def notes_on_settings(prepared: Prepared, in_full: bool = True) -> list[str]:
+    """Say of each backbone which methods are tuned and which not, and how those would be.
+
+    If not `in_full`, methods at a setting that was chosen for them are passed over.
+    """
     notes: list[str] = []
     wanted: dict[str, None] = {}
     for backbone in prepared.settings:
-        notes += _on_backbone(prepared, backbone)
+        notes += _on_backbone(prepared, backbone, in_full)
         wanted |= dict.fromkeys(_to_tune(prepared, backbone))
     if wanted:
         command = tune_command(prepared.spec, prepared.dataset, list(wanted))
@@ -53,7 +56,7 @@ def why_evaluated(prepared: Prepared) -> str:
     return "; ".join(f"{reason} ({', '.join(names)})" for reason, names in backbones.items())
 
 
-def _on_backbone(prepared: Prepared, backbone: str) -> list[str]:
+def _on_backbone(prepared: Prepared, backbone: str, in_full: bool) -> list[str]:
     """The methods that are tuned on a backbone, those without tries, and those without a pick."""
     asked = prepared.settings[backbone].methods
     tuned: list[str] = []
@@ -72,9 +75,9 @@ def _on_backbone(prepared: Prepared, backbone: str) -> list[str]:
             own.append(f"{method.label} {resolved.setting}{where}")
         else:
             untried.append(method.label)
-    notes = [f"tuned on {backbone}: {', '.join(tuned)}"] if tuned else []
-    if own:
-        notes.append(f"not tuned on {backbone}, as the method says itself: {', '.join(own)}")
+    notes = [f"tuned on {backbone}: {'; '.join(tuned)}"] if tuned and in_full else []
+    if own and in_full:
+        notes.append(f"not tuned on {backbone}, as the method says itself: {'; '.join(own)}")
     if untried:
         who = ", ".join(untried) if tuned or own or without_pick else "any method"
         where = f"{backbone} and {data_label(prepared.spec.data)}"

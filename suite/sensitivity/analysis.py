@@ -26,7 +26,13 @@ from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
-from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores
+from suite.sensitivity.probe import (
+    ProbeSettings,
+    ProbeTables,
+    probes_per_image,
+    readable_scores,
+)
+from suite.sensitivity.run_time import seconds_left
 from suite.sensitivity.selection import select, select_patches
 from suite.sensitivity.single_block import (
     kept_table,
@@ -45,6 +51,7 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.results import Results
+from suite.system.durations import duration
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.system.stopwatch import STOPWATCH
@@ -70,6 +77,8 @@ def run_sensitivity(
 ) -> Analysis:
     """Run or resume the analysis in `folder`; finished images and shards are not computed again.
 
+    Unless `quiet` it says beforehand about how long it takes.
+
     UserError, before anything is written, if it cannot begin. StoppedError at the first cell that
     fails if `fail_fast`, and if the device is lost.
     """
@@ -82,19 +91,25 @@ def run_sensitivity(
         probes = ProbeStore(store, probe_digest(prepared, recorded), prepared.seen)
         # Say where the results go and what an interrupted run has left.
         done, total = count_existing(prepared, store)
+        missing = [index for index in images if not probes.exists(index)]
         probed = (
-            probes.count_existing(images),
+            len(images) - len(missing),
             len(images),
             f"{prepared.dataset.kind} with tokens removed",
         )
         existing = [(done, total, "outcomes"), probed]
         notes = [*notes_on_weights(prepared), *prepared.dataset.notes]
+        if (missing or done < total) and not quiet:
+            left = seconds_left(prepared, settings, 1 - done / max(total, 1), missing)
+            notes.append(f"about {duration(left)} to go on this machine, kernels compiled")
         print_start(folder, prepared.size, existing, notes, quiet)
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
         images = prepared.indices.tolist()  # some may have turned out damaged
-        with progress_bar(len(images), quiet, prepared.dataset.kind) as progress:
+        (model,) = prepared.models.values()
+        steps = len(images) * probes_per_image(model, settings)
+        with progress_bar(steps, quiet, "probes") as progress:
             probe_images(prepared, settings, probes, progress)
         return conclude(prepared, spec, probes, failures, started)
 
@@ -191,9 +206,10 @@ def conclude(
     parts = model.provenance.made_up if model.provenance else ()
     headline = summarize_findings(spec, frames, prepared.dataset.kind, parts)
     if made_up := made_up_warning(spec.called, parts):
-        headline["paragraphs"].insert(0, made_up)
+        headline["warnings"].insert(0, made_up)
     if prepared.left_out:
-        headline["paragraphs"].insert(0, f"{prepared.left_out_note}.")
+        headline["warnings"].insert(0, f"{prepared.left_out_note}.")
+    headline["paragraphs"] = [*headline["warnings"], *headline["paragraphs"]]
     for name, frame in frames.items():
         store.write_table(name, frame)
     store.write_headline(headline)

@@ -14,6 +14,7 @@ from suite.sensitivity.probe import REFERENCE_RANKINGS
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
 from suite.stats.correctness import counted
+from suite.stats.score_words import Predictor, score_answer
 
 # Rankings of the score table that are no registered score, but something to compare scores with.
 REFERENCES = (*REFERENCE_RANKINGS, "foreground", "place")
@@ -25,6 +26,9 @@ def summarize_findings(
     spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame], kind: str, made_up: Sequence[str]
 ) -> dict[str, Any]:
     """Return the main finding as ``headline`` and the others as ``paragraphs``.
+
+    ``answer`` is the finding in a line, ``brief`` at most two sentences, ``warnings`` what makes
+    them doubtful.
 
     `frames` are the tables of `suite.sensitivity.analysis` by name, of images or videos, by their
     `kind`. `made_up` are the parts of the backbone that are not trained.
@@ -40,7 +44,48 @@ def summarize_findings(
     headline = f"{called(spec.called, made_up)}, {data_label(spec.data)} {spec.split}"
     if sentences:
         headline += f": {sentences[0]}"
-    return {"headline": headline, "paragraphs": sentences[1:]}
+    images = int(scores["images"].max()) if len(scores) else 0
+    few = 0 < images < FEW_IMAGES
+    return {
+        "headline": headline,
+        "paragraphs": sentences[1:],
+        "warnings": [f"{counted(images, kind)} tell little."] if few else [],
+        "answer": answer(scores),
+        "brief": [
+            sentence for sentence in (_estimate_brief(frames), _object_brief(scores)) if sentence
+        ],
+    }
+
+
+def answer(scores: pd.DataFrame) -> str:
+    """The score that best predicts removal, in a line; empty without scores."""
+    ranked = [Predictor.of(row) for _, row in ranked_scores(scores, "removal_kl").iterrows()]
+    place = select_rows(scores, target="removal_kl", block=OVERALL, score="place")
+    return score_answer(ranked, Predictor.of(place.iloc[0]) if len(place) else None)
+
+
+def _estimate_brief(frames: Mapping[str, pd.DataFrame]) -> str:
+    """How well gradients tell what an exact removal costs."""
+    rows = select_rows(
+        frames["sensitivity_agreement"],
+        block=OVERALL,
+        quantity="loss",
+        first="estimate",
+        second="removal",
+    )
+    if rows.empty:
+        return ""
+    shown = f"{rows.iloc[0]['mean']:.2f}".replace("-", "−")
+    return f"Gradients predict the loss by an exact removal with rank correlation {shown}."
+
+
+def _object_brief(scores: pd.DataFrame) -> str:
+    """Which score knows the object best."""
+    ranked = ranked_scores(scores, "foreground")
+    if ranked.empty:
+        return ""
+    best = ranked.iloc[0]
+    return f"{best.score} tells object from background best: AUC {best['mean']:.2f}, 0.5 is chance."
 
 
 def select_rows(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:

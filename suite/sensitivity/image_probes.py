@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from suite.data.base import Seen
 from suite.data.loading.loader import Batch, batches
 from suite.execution.images import found_damaged
 from suite.plan.prepare import Prepared
-from suite.sensitivity.probe import ProbeSettings, ProbeTables, probe
+from suite.sensitivity.probe import ProbeSettings, ProbeTables, probe, probes_per_image
 from suite.store.run_folder import Store
 from suite.system.out_of_memory import with_smaller_batch
 
@@ -45,9 +45,9 @@ class ProbeStore:
         """Keep other processes from image `index` (see `suite.store.locks.file_lock`)."""
         return self.store.lock(f"image-{index:05d}", wait)
 
-    def count_existing(self, indices: Sequence[int]) -> int:
-        """Number of images with results, by the presence of their files only."""
-        return sum(self.path(index, PARTS[-1]).is_file() for index in indices)
+    def exists(self, index: int) -> bool:
+        """Whether image `index` has results, by the presence of its last file only."""
+        return self.path(index, PARTS[-1]).is_file()
 
     def has(self, index: int) -> bool:
         """Whether image `index` has valid results; call it while holding the lock."""
@@ -100,7 +100,8 @@ def probe_images(
 ) -> None:
     """Probe every image without results; several processes may do so in one run folder.
 
-    `progress` receives the number of images finished since its last call.
+    `progress` receives the number of probes, one image before one block, finished since its last
+    call.
     """
     (model,), (data,) = prepared.models.values(), prepared.data.values()
     frames, rows, columns = square_grid(model)
@@ -108,7 +109,8 @@ def probe_images(
     mask_grid = (rows, columns) if frames == 1 else None
     indices = prepared.indices.tolist()
     missing = [index for index in indices if not probes.is_done(index)]
-    progress(len(indices) - len(missing))
+    steps = probes_per_image(model, settings)
+    progress((len(indices) - len(missing)) * steps)
     # First the images that no other process works on. Then wait for the others: by then they are
     # done, or the process that had them has died and they are still missing.
     for wait in (False, True):
@@ -116,6 +118,7 @@ def probe_images(
         for batch in batches(data, order, 1, model.image_size, mask_grid):
             if batch.damaged:  # since the cells ran
                 found_damaged(prepared, batch.damaged)
+                progress(steps)
                 continue
             prepared.seen.update(batch.seen)
             index = int(batch.indices)
@@ -126,16 +129,28 @@ def probe_images(
                 # Another process may have finished it since `missing` was listed.
                 if not probes.has(index):
                     on_device = batch._replace(images=batch.images.to(prepared.device))
-                    probes.write(index, probe_within_memory(model, on_device, settings))
-            progress(1)
+                    probes.write(index, probe_within_memory(model, on_device, settings, progress))
+                else:
+                    progress(steps)
 
 
-def probe_within_memory(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
+def probe_within_memory(
+    model: Backbone, batch: Batch, settings: ProbeSettings, progress: Callable[[int], None]
+) -> ProbeTables:
     """`probe`, with fewer variants at once each time memory runs out."""
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(1)
 
     def with_batch(size: int) -> ProbeTables:
+        nonlocal done
+        progress(-done)  # what was counted is lost with the larger batch
+        done = 0
         with torch.no_grad():
-            return probe(model, batch, replace(settings, batch=size))
+            return probe(model, batch, replace(settings, batch=size), count)
 
     tables, _ = with_smaller_batch(settings.batch, with_batch, f"image {int(batch.indices)}")
     return tables

@@ -104,11 +104,22 @@ def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
     return scores
 
 
-def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
+def probes_per_image(model: Backbone, settings: ProbeSettings) -> int:
+    """The number of places of an image that are probed: its layers, and the end of the model."""
+    return len({*settings.layers, model.depth})
+
+
+def probe(
+    model: Backbone,
+    batch: Batch,
+    settings: ProbeSettings,
+    done: Callable[[], None] = lambda: None,
+) -> ProbeTables:
     """Measure everything in `settings` on the one image of `batch`.
 
-    Its pixels are on the device. Call it with gradients disabled, but not in inference mode: the
-    estimates need a graph.
+    `done` is called after each of its layers, and after the last block. Its pixels
+    are on the device. Call it with gradients disabled, but not in inference mode: the estimates
+    need a graph.
     """
     embedded = model.embed(batch.images, batch.indices)
     entering = run_prefix(model, embedded, settings)
@@ -137,6 +148,7 @@ def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables
         placements.append(block_rows(block, moves))
         rank = np.arange(len(patches), dtype=np.int32)
         tokens.append(block_rows(block, {"rank": rank, "foreground": foreground, **columns}))
+        done()
     return ProbeTables(
         tokens=pd.concat(tokens, ignore_index=True),
         groups=pd.concat(groups, ignore_index=True),

@@ -40,8 +40,7 @@ def verdict_sentences(verdicts: ScheduleVerdicts, kind: str = "images") -> list[
         sentences.append(f"Equal schedules, {where}: {_on_pairs(verdicts.methods)}.")
     if verdicts.blind:
         sentences.append(
-            f"Blind baselines under equal schedules, looser than at their best, {where}: "
-            f"{_on_blind(verdicts.blind)}."
+            f"Blind baselines under equal schedules, {where}: {_on_blind(verdicts.blind)}."
         )
     return sentences
 
@@ -81,6 +80,34 @@ def in_words(order: OrderOverSchedules) -> str:
         parts.append(f"{state} under {len(schedules)}{of}{names}")
     verdict = "depends on the schedule" if order.verdict == "depends" else "is not reversed"
     return f"{verdict} ({'; '.join(parts)})"
+
+
+def order_brief(order: OrderOverSchedules) -> str:
+    """The verdict on a pair in few words."""
+    who = f"{order.method} is"
+    ahead, behind = len(order.those("ahead")), len(order.those("behind"))
+    if not order.tested:
+        return f"{order.method} and {order.other} cannot be compared"
+    if order.verdict == "open":
+        return f"{who} not told apart from {order.other} under any of {order.tested}"
+    if order.verdict == "depends":
+        return (
+            f"{who} ahead of {order.other} under {ahead} of {order.tested} and behind under "
+            f"{behind}: it depends on the schedule"
+        )
+    if ahead == order.tested:
+        return f"{who} ahead of {order.other} under all {ahead}"
+    return f"{who} ahead of {order.other} under {ahead} of {order.tested}, behind under none"
+
+
+def pairs_brief(pairs: Sequence[OrderOverSchedules]) -> str:
+    """How many of many pairs keep their order, turn it round, or are not told apart."""
+    counts = {word: sum(order.verdict == word for order in pairs) for word in ("holds", "depends")}
+    rest = len(pairs) - sum(counts.values())
+    return (
+        f"{counts['holds']} of {len(pairs)} pairs of methods keep their order, "
+        f"{counts['depends']} reverse it and {rest} are not told apart"
+    )
 
 
 def listed(names: Sequence[str]) -> str:

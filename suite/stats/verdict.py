@@ -51,17 +51,21 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     loss, smallest, label = min(losses, key=lambda row: row[0] - row[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
     seen = f"{label} {_loses(loss)} against the dense model"
-    shown = "shows" if dense.count == 1 else "show"
-    evidence = f"{counted(dense.count, dense.kind)} {shown}"
-    limit = f"the {100 * smallest:.1f} points that {evidence} in four runs of five"
+    images = counted(dense.count, dense.kind)
     if smallest >= 1:
         text = f"At {share} this data cannot rank the methods: {too_few(dense.count, dense.kind)}."
         return Verdict(False, smallest, label, loss, text)
     # A negative loss, a gain, is no visible harm either.
     if loss < smallest:
-        text = f"At {share} this data cannot rank the methods: {seen}, less than {limit}."
+        text = (
+            f"At {share} this data cannot rank the methods: {seen}; with {images}, a loss below "
+            f"{100 * smallest:.1f} points is easily missed."
+        )
         return Verdict(False, smallest, label, loss, text)
-    text = f"At {share} there is room to rank methods: even {seen}, more than {limit}."
+    text = (
+        f"At {share} there is room to rank methods: even {seen}; with {images}, a loss of "
+        f"{100 * smallest:.1f} points is seldom missed."
+    )
     return Verdict(True, smallest, label, loss, text)
 
 

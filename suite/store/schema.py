@@ -356,7 +356,7 @@ NUMBERS = {
     "mean": "mean over images",
     "low": "lower end of its 95 % interval (bootstrap)",
     "high": "upper end of it",
-    "window": "tokens beside the class token that are protected",
+    "window": "tokens on each side of the class token that are never removed",
     "cls_window": "patch tokens on each side of the class token that take no part",
     "published": "value as the source states it, as a share; empty if nobody has read one",
     "measured": "the same quantity here, as a share",

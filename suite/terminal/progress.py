@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -15,11 +14,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
+
+from suite.system.durations import duration
 
 # Seconds before the pace is measured: kernels are compiled first, and results on disk are skipped.
 SETTLED = 10.0
@@ -62,9 +63,7 @@ def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Ad
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _Times(),
     )
     # Without a terminal, rich would print nothing before the end.
     in_lines = not quiet and not console.is_interactive
@@ -72,6 +71,19 @@ def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Ad
         number = bar.add_task(unit, total=total)
         with _lines(bar.tasks[0]) if in_lines else nullcontext():
             yield partial(bar.advance, number)
+
+
+class _Times(ProgressColumn):
+    """Time since the start, and the time left."""
+
+    max_refresh = 0.5  # a figure that changes ten times a second cannot be read
+
+    def render(self, task: Task) -> Text:
+        """Both in words, the second once there is a pace to tell it by."""
+        words = duration(task.finished_time or task.elapsed or 0.0)
+        if task.time_remaining and not task.finished:
+            words += f", about {duration(task.time_remaining)} left"
+        return Text(words)
 
 
 @contextmanager
@@ -108,16 +120,12 @@ def _lines(task: Task) -> Iterator[None]:
 def line(total: int, unit: str, since: Reading, now: Reading) -> str:
     """The count `now`, and the time left at the pace since an earlier reading."""
     seconds, done = now
-    text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {_clock(seconds)}"
+    text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {duration(seconds)}"
     pace = (done - since[1]) / max(seconds - since[0], 1e-9)
     # The pace is negative while a shard is repeated with a smaller batch.
     if pace <= 0 or done >= total:
         return text
-    return f"{text}, about {_clock((total - done) / pace)} left"
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    return f"{text}, about {duration((total - done) / pace)} left"
 
 
 def _print(text: str) -> None:

@@ -14,6 +14,11 @@ PUBLISHED, MATCHED = "paper", "matched"
 
 
 def results_tables(records: Sequence[CellRecord]) -> list[Table]:
+    """The tables of a run, one a backbone (see `tables_by_backbone`)."""
+    return list(tables_by_backbone(records).values())
+
+
+def tables_by_backbone(records: Sequence[CellRecord]) -> dict[str, Table]:
     """For each backbone top-1 by method and budget, or of published methods beside those matched.
 
     The title names backbone, images and the dense model's top-1.
@@ -22,7 +27,8 @@ def results_tables(records: Sequence[CellRecord]) -> list[Table]:
     for record in records:
         groups.setdefault(record.backbone, []).append(record)
     published = any(record.protocol == PUBLISHED for record in records)
-    return [(published_table if published else comparison_table)(own) for own in groups.values()]
+    table = published_table if published else comparison_table
+    return {backbone: table(own) for backbone, own in groups.items()}
 
 
 def title_of(records: Sequence[CellRecord]) -> str:

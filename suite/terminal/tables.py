@@ -183,11 +183,13 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
         if _is_off_budget(record):
             shares = groups.setdefault((record.label, record.backbone), [])
             shares.append(f"{100 * record.removed_share:.1f}")
+    several = len({backbone for _, backbone in groups}) > 1
     lines = []
     for (label, backbone), shares in groups.items():
+        where = f" on {backbone}" if several else ""
         lines.append(
-            f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs "
-            "there, not what was asked, and is not tested against the others."
+            f"{DAGGER} {label}{where}: {', '.join(dict.fromkeys(shares))} % fewer FLOPs, so not "
+            "tested against the others."
         )
     return lines
 

@@ -10,6 +10,8 @@ from methods.base import SCHEDULES, WINDOW, Method
 from methods.spec import MethodSpec
 
 WINDOWS = (0, 4, 8)
+# Where a setting is first shown.
+WINDOW_MEANS = "window: tokens on each side of the class token that are never removed"
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,8 @@ class Setting:
     cls_window: int
 
     def __str__(self) -> str:
-        """The setting in words: ``staged``, or ``rising with 4 protected``."""
-        return (
-            f"{self.schedule} with {self.cls_window} protected"
-            if self.cls_window
-            else (self.schedule)
-        )
+        """The setting in words: ``staged``, or ``rising, window 4``."""
+        return f"{self.schedule}, window {self.cls_window}" if self.cls_window else self.schedule
 
 
 def default_setting(method: Method) -> Setting:

@@ -10,7 +10,9 @@ from rich.table import Table
 
 from methods.spec import parse
 from suite.plan.tuning_commands import compare_command
-from suite.tries.settings import Setting, default_setting
+from suite.stats.schedule_words import listed
+from suite.terminal.findings import Findings
+from suite.tries.settings import WINDOW_MEANS, Setting, default_setting
 from suite.tries.table import Tries
 from suite.tune.run import Tuned
 
@@ -72,30 +74,86 @@ def picks_table(table: Tries, dense: float | None) -> Table:
     heads = [f"-{100 * budget:.4g} %" for budget in origin.budgets]
     shown = Table("method", "picked", *heads, "mean", "default", title=title)
     for row in picked(table):
-        setting = f"{row.pick.schedule}, {row.pick.cls_window}" if row.pick else "none"
+        setting = str(row.pick or "none")
         values = [*row.top1, mean(row.top1), mean(row.default_top1)]
         shown.add_row(parse(row.method).label, setting, *map(_percent, values))
     return shown
 
 
-def explanations(tuned: Tuned, folder: Path) -> list[str]:
-    """What the tables show, which methods have no pick and why, and what the tries are for."""
-    lines = [
-        "picked: schedule, and patch tokens on each side of the class token that take no part; "
-        "default: mean of the setting without tuning"
-    ]
+def findings(tuned: Tuned) -> Findings:
+    """What came of a tuning: the method that keeps most on each backbone, picks, and gains."""
+    several = len(tuned.tables) > 1
+    answers, sentences, details = [], list[str](), list[str]()
     for table in tuned.tables:
-        for row in picked(table):
-            if row.pick is None:
-                name = parse(row.method).label
-                lines.append(
-                    f"no setting of {name} on {table.backbone} can be picked: {row.reason}"
-                )
-    lines += [f"tries: {file}" for file in tuned.files]
+        where = f"{table.origin.backbone}: " if several else ""
+        rows = picked(table)
+        answer = f"{where}{_best(table, rows)}"
+        answers.append((answer, [picks_table(table, tuned.dense[table.backbone])]))
+        if (said := _gains(rows)) and len(sentences) < 2:
+            sentences.append(f"{where}{said}")
+        details += [
+            f"no setting of {name} on {table.backbone} can be picked: {reason}"
+            for name, reason in _without_pick(rows)
+        ]
+    missing = [name for table in tuned.tables for name, _ in _without_pick(picked(table))]
+    if missing:
+        who = listed(list(dict.fromkeys(missing)))
+        sentences.append(f"No setting of {who} can be picked (-v says why).")
+    notes = [f"default: mean of the setting without tuning; {WINDOW_MEANS}."]
+    warnings = [text.removeprefix("WARNING: ") for text in tuned.tuning.warnings]
+    return Findings(answers, notes, warnings, sentences, [*tuned.tuning.notes, *details])
+
+
+def _best(table: Tries, rows: list[Picked]) -> str:
+    """Who keeps most at its pick, by the mean over budgets."""
+    done = [(mean(row.top1), row) for row in rows if row.pick and mean(row.top1) is not None]
+    if not done:
+        return f"No setting of any method on {table.origin.backbone} meets every budget."
+    most = max(value or 0.0 for value, _ in done)
+    first = [row for value, row in done if value == most]
+    shares = listed([f"{100 * budget:.4g}" for budget in table.origin.budgets])
+    where = f"{100 * most:.1f} % of {len(table.origin.images):,} {table.origin.split} images"
+    over = (
+        f"mean over {shares} % fewer FLOPs"
+        if len(table.origin.budgets) > 1
+        else (f"at {shares} % fewer FLOPs")
+    )
+    if len(first) > 1:
+        names = listed([parse(row.method).label for row in first])
+        return f"{names} tie for the most at their best settings: {where}, {over}."
+    (row,) = first
+    return (
+        f"{parse(row.method).label} keeps most at its best setting ({row.pick}): {where}, {over}."
+    )
+
+
+def _gains(rows: list[Picked]) -> str:
+    """How many methods another setting than their own suits, and whom most."""
+    gains = []
+    for row in rows:
+        value, default = mean(row.top1), mean(row.default_top1)
+        if row.pick and row.pick != row.default and value is not None and default is not None:
+            gains.append((value - default, parse(row.method).label))
+    count = sum(row.pick is not None for row in rows)
+    if not gains:
+        return "No method does better at another setting than its default." if count else ""
+    gain, name = max(gains)
+    return (
+        f"{len(gains)} of {count} methods do best at another setting than their default, "
+        f"{name} by most: {100 * gain:+.1f} points on these images."
+    )
+
+
+def _without_pick(rows: list[Picked]) -> list[tuple[str, str]]:
+    return [(parse(row.method).label, row.reason or "") for row in rows if row.pick is None]
+
+
+def paths(tuned: Tuned, folder: Path) -> list[str]:
+    """Where the tries are, and the command that uses them."""
     tuning = tuned.tuning
     plan = tuning.prepared
     command = compare_command(plan.spec, plan.dataset, tuning.spec.methods, folder)
-    return [*lines, f"use them: {command}"]
+    return [*(f"tries: {file}" for file in tuned.files), f"use them: {command}"]
 
 
 def json_document(tuned: Tuned) -> dict[str, Any]:

@@ -63,8 +63,13 @@ class Tuning:
                     f"{method.label} has {count} tries at each budget, others {most}: without an "
                     f"option {WINDOW} (methods/options.py) only its schedule is tried"
                 )
+        return [*notes, *self.warnings]
+
+    @property
+    def warnings(self) -> list[str]:
+        """That the images are too few to pick settings by, if they are."""
         few = few_images(len(self.prepared.indices), self.prepared.dataset.kind)
-        return [*notes, f"WARNING: Settings will be picked on {few}."] if few else notes
+        return [f"WARNING: Settings will be picked on {few}."] if few else []
 
 
 def prepare_tuning(spec: TuneSpec) -> Tuning:

@@ -19,6 +19,7 @@ from suite.plan.notes import notes_on_weights
 from suite.plan.run_time import estimate_seconds
 from suite.store.results import Results
 from suite.store.schema import CellRecord
+from suite.system.durations import duration
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import print_start, progress_bar
@@ -54,8 +55,11 @@ def run_tuning(
     fail_fast: bool = False,
     skip_damaged: bool = False,
     executor: Executor = execute,
+    verbose: bool = False,
 ) -> Tuned:
     """Run or resume the tuning in `folder`.
+
+    Unless `quiet` it says what it begins with, and if `verbose` also how many tries methods have.
 
     UserError before anything ran if it cannot start. StoppedError at the first cell that fails if
     `fail_fast`, and if the device is lost.
@@ -67,10 +71,11 @@ def run_tuning(
     with beginning as (plan, store, _):
         tuning = replace(tuning, prepared=plan)
         done, total = count_existing(plan, store)
-        notes = [*notes_on_weights(plan), *tuning.notes, *plan.dataset.notes]
+        about = tuning.notes if verbose else tuning.warnings
+        notes = [*notes_on_weights(plan), *about, *plan.dataset.notes]
         if done < total and not quiet:
             left = estimate_seconds(plan) * (1 - done / total)
-            notes.append(f"about {left:.0f} s to go on this machine, kernels compiled")
+            notes.append(f"about {duration(left)} to go on this machine, kernels compiled")
         print_start(folder, plan.size, [(done, total, "outcomes")], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
