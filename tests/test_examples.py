@@ -98,5 +98,5 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
         # What it shows is stored, as a picture where it is one.
         kinds = {kind for out in cell["outputs"] for kind in out.get("data", {})}
         assert ("image/png" in kinds) == hasattr(shown[-1], "_repr_png_")
-    assert repr(shown[0]) == "Reduced(vim_nano, mtr at one-shot, 8 protected: -40.0 % FLOPs)"
+    assert repr(shown[0]) == "Reduced(vim_nano, mtr at one-shot, window 8: -40.0 % FLOPs)"
     assert shown[6] is True

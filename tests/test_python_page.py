@@ -25,9 +25,7 @@ def test_readmes_lines_reduce_a_model_and_draw_its_tokens(
     assert len([line for line in code.splitlines() if line]) == 5
     names: dict[str, Any] = {}
     exec(code, names)
-    assert (
-        "Reduced(vim_nano, mtr at one-shot, 8 protected: -40.0 % FLOPs)" in capsys.readouterr().out
-    )
+    assert "Reduced(vim_nano, mtr at one-shot, window 8: -40.0 % FLOPs)" in capsys.readouterr().out
     with Image.open(tmp_path / "kept.png") as picture:
         assert picture.width == 4 * picture.height > 400
 

@@ -43,6 +43,8 @@ def print_table(table: Table) -> None:
             box=table.box,
             show_edge=table.show_edge,
             pad_edge=table.pad_edge,
+            # A title that the terminal has room for is not broken over a narrow table.
+            min_width=min(cell_len(title), console.width),
         )
         for column, width in zip(part, _widths(part, console.width), strict=True):
             justify = column.source.justify

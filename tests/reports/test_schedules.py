@@ -122,12 +122,12 @@ def test_the_page_says_what_depends_on_which_images_and_names_the_tuned_settings
     )
     plain = text.replace("\u00a0", " ").replace("\u2212", "-")
     assert f"Equal schedules, {words.format('utr')}" in plain
-    blind = f"Blind baselines under equal schedules, looser than at their best, {words}"
+    blind = f"Blind baselines under equal schedules, {words}"
     assert blind.format("random") in plain
     assert (
         plain.count("Not reversed (`holds`): ahead under at least one schedule, behind under") == 1
     )
-    assert "rising with 4 protected" in text
+    assert "rising, window 4" in text
     assert "falling: too much to remove" in text
     assert "+12.3 ▲" in text
     assert "−5.0 ▼" in text

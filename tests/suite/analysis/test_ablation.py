@@ -126,7 +126,7 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
     text = words.sentence[0]
     assert text.startswith(
-        "Axis order on vim_mini, 30 % of FLOPs removed under constant-ratio, 30 test "
+        "Axis order on vim_mini, 30 % of FLOPs removed (constant-ratio), 30 test "
     )
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
     worse, better = ((order.significant & (sign * order.difference > 0)).sum() for sign in (-1, 1))
@@ -170,7 +170,7 @@ def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> No
     run_comparison(spec, tmp_path, quiet=True)
     words = pd.read_parquet(tmp_path / "analyses" / "ablation_sentences.parquet").sentence
     assert words[1].startswith(
-        "Axis direction on vim_mini, 95 % of FLOPs removed under constant-ratio: mtr was skipped"
+        "Axis direction on vim_mini, 95 % of FLOPs removed (constant-ratio): mtr was skipped"
     )
 
 

@@ -39,8 +39,8 @@ def test_a_lead_that_no_schedule_reverses_is_one(states: str) -> None:
     sentence = best_sentence(PLACE, ROOM, BEHIND, over("mtr", "tome", states))
     assert sentence.startswith(
         "On 500 test images of fashion-clutter (vim_nano) with 40 % of FLOPs removed, each at its "
-        "tuned schedule (mtr staged, tome rising with 4 protected), mtr keeps 8.0 points of top-1 "
-        "more than the best other method, tome ("
+        "tuned schedule (mtr staged; tome rising, window 4), mtr keeps 8.0 points of top-1 "
+        "more than the best of the others, tome ("
     )
 
 
@@ -86,7 +86,7 @@ def test_a_verdict_of_another_budget_takes_a_win_away_and_gives_none() -> None:
         ({"mtr": (Setting("staged", 0), False), "tome": (Setting("staged", 0), False)},
          ", under schedule staged"),
         ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), False)},
-         ", under their schedules (mtr staged, tome rising)"),
+         ", under their schedules (mtr staged; tome rising)"),
         ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), True)},
          ", under their schedules (mtr staged, not tuned; tome rising, tuned)"),
         ({"mtr": (Setting("staged", 0), True), "tome": (Setting("staged", 0), False)},

@@ -63,19 +63,19 @@ def test_headline_of_a_clear_win_a_clear_loss_and_a_tie() -> None:
     win = told(cell("tome", 0.50), cell("pool", 0.30))
     place = "On 1,000 test images of fashion-clutter (vim_nano) with 40 % of FLOPs removed, "
     assert f"{place}mtr keeps" in win
-    assert "points of top-1 more than the best other method, tome" in win
+    assert "points of top-1 more than the best of the others, tome" in win
     loss = told(cell("tome", 0.75))
     assert "mtr keeps" in loss
     assert "less than tome" in loss
     tie = told(cell("tome", 0.621))
-    assert "mtr and the best other method, tome, cannot be told apart" in tie
+    assert "mtr and the best of the others, tome, cannot be told apart" in tie
 
 
 def test_headline_always_gives_the_interval_and_what_could_be_shown() -> None:
     for sentence in (told(cell("tome", 0.50)), told(cell("tome", 0.75)), told(cell("tome", 0.62))):
         assert "(95 % interval " in sentence
         assert ", Holm-corrected for 1 comparison; 61.8 % against " in sentence
-        assert "1,000 images find a true difference of" in sentence
+        assert "With 1,000 images, a difference below " in sentence
         assert sentence.index("interval") < sentence.index("p ")
         assert "dense 85.0 %" in sentence
 
@@ -128,7 +128,7 @@ def test_a_difference_has_a_sign_and_agreement_is_no_difference() -> None:
     behind = told(cell("tome", 0.625))
     assert "cannot be told apart: mtr minus tome is -" in behind
     same = told(replace(REFERENCE, label="tome"))
-    assert "mtr and the best other method, tome, are right on the same of all 1,000 images" in same
+    assert "mtr and the best of the others, tome, are right on the same of all 1,000 images" in same
 
 
 def test_the_sentence_itself_says_videos_and_which_weights_are_made_up() -> None:
@@ -137,10 +137,10 @@ def test_the_sentence_itself_says_videos_and_which_weights_are_made_up() -> None
     judged = verdict(replace(DENSE, kind="videos"), [cell("stride", 0.84)], 0.4)
     rows = [compare_to_reference(REFERENCE, [each])[0] for each in (same, other)]
     first = best_sentence(setting, judged, rows[0])
-    assert re.search(r"less than the \d+\.\d points that 1,000 videos show in four", first)
+    assert re.search(r"with 1,000 videos, a loss below \d+\.\d points is easily missed", first)
     assert "videos of fashion-clutter (vim_nano, made up in part: head (random)) with" in first
     assert "are right on the same of all 1,000 videos" in first
-    assert "1,000 videos find a true difference" in first
+    assert "With 1,000 videos, a difference below" in first
     assert pair_sentence(setting, rows[1]).startswith(
         "On vim_nano, made up in part: head (random), 1,000 test videos, with 40 % removed, mtr keeps"
     )

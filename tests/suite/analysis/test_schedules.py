@@ -23,6 +23,7 @@ from suite.stats.correctness import Outcomes
 from suite.stats.schedule_words import pair_words
 from suite.stats.schedules import read_schedules_table
 from suite.store.run_folder import Store
+from suite.terminal.findings import print_findings
 
 Specs = Callable[..., RunSpec]
 ALONE: dict[str, Any] = {"budgets": (0.4,), "gallery": 0, "seeds": 1}
@@ -89,8 +90,8 @@ def test_the_terminal_says_what_was_found_and_of_many_pairs_in_a_table(
     words = json.loads((across / "analyses" / "headline.json").read_text())
     cells = [record for record in Store(across).cells() if record.shown]
     result = Result(cells, [], Headline(**words), {}, [], [], verdicts)
-    show(result, across, None)
-    out = capsys.readouterr().out
+    print_findings(show(result, across, None), verbose=True)
+    out = " ".join(capsys.readouterr().out.split())
     assert words["schedules"]
     assert words["blind"]
     assert all(sentence in out for sentence in (*words["schedules"], *words["blind"]))
@@ -102,7 +103,10 @@ def test_the_terminal_says_what_was_found_and_of_many_pairs_in_a_table(
         assert re.search(r"-40 % FLOPs|40 % of FLOPs removed", sentence), sentence
     assert rules < {*words["schedules"], *words["blind"]}
     orders = [replace(order, baseline="") for order in verdicts[0].orders]
-    show(replace(result, schedules=[replace(verdicts[0], orders=tuple(orders))]), across, None)
+    many = replace(result, schedules=[replace(verdicts[0], orders=tuple(orders))])
+    print_findings(show(many, across, None))
+    assert "order under equal schedules" not in capsys.readouterr().out
+    print_findings(show(many, across, None), verbose=True)
     out = " ".join(capsys.readouterr().out.split())
     assert "order under equal schedules, vim_mini at -40 % FLOPs, 30 test images" in out
 

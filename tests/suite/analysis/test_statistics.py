@@ -259,7 +259,7 @@ def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(
             made.add("evit", budget, correct_on(*range(30)), budget, backbone=backbone)
     found, _ = made.summarise()
     assert (
-        "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points of top-1 more than the best other method, tome"
+        "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points of top-1 more than the best of the others, tome"
         in (found["headline"])
     )
     named, other, named_there = found["beside"]
@@ -447,8 +447,8 @@ def test_what_another_share_was_removed_from_is_told(run: Fabricated) -> None:
     run.add("downsample", 0.3, correct_on(1), 0.2)
     run.add("downsample", 0.5, correct_on(1), 0.504)
     assert [line.partition(",")[0] for line in off_budget(run.records)] == [
-        "† stride on b removes 29.0 % of FLOPs there",
-        "† downsample on b removes 20.0 % of FLOPs there",
+        "† stride: 29.0 % fewer FLOPs",
+        "† downsample: 20.0 % fewer FLOPs",
     ]
 
 

@@ -87,7 +87,7 @@ def test_its_logits_have_the_bits_of_the_engine(
 def test_the_default_setting_is_the_one_that_compare_picks() -> None:
     reduced = suite.reduce("vim_nano", "mtr", budget=0.4)
     assert (reduced.setting, reduced.tuned) == (Setting("one-shot", 8), True)
-    assert repr(reduced) == "Reduced(vim_nano, mtr at one-shot, 8 protected: -40.0 % FLOPs)"
+    assert repr(reduced) == "Reduced(vim_nano, mtr at one-shot, window 8: -40.0 % FLOPs)"
     assert not any(part.requires_grad for part in reduced.parameters())
     named = suite.reduce("vim_nano", "mtr[score=b]@falling", budget=0.4)
     assert (named.setting, named.tuned) == (Setting("falling", 0), False)

@@ -14,6 +14,8 @@ import torch
 
 from backbones.checkpoints.published import published_files
 from methods import METHODS
+from reports import first_screen
+from reports.page import read
 from suite.cli import COMMANDS, run
 from suite.cli.bench import BENCHES, with_subcommand
 from suite.cli.exit_codes import exit_code_of
@@ -161,18 +163,33 @@ def test_compare_writes_a_run_and_its_report(
     assert {cell["status"] for cell in found["cells"]} == {"ok"}
     (mark,) = found["against_blind"]
     assert (mark["baseline"], mark["not_shown_better"]) == ("stride", ["mtr[order=appended]"])
+    (answer,) = found["headline"]["answers"]
+    # The page names methods by their titles, and gives the same answer.
+    rows = first_screen.budgets(read(Path(found["run"])))
+    assert [row["best"] for row in rows] == [answer["leader"]]
+    assert " at 30 % fewer FLOPs" in answer["sentence"]
     assert run([*line, "--no-report"]) == 0
     shown, said = capsys.readouterr()
+    assert shown.splitlines()[0] == answer["sentence"]
+    brief = found["headline"]["brief"]
+    assert 0 < len(brief) <= 3
+    assert shown.rpartition("\n\n")[2].splitlines()[-len(brief) - 1 : -1] == brief
+    assert "Blind baselines at their best" not in shown
+    assert run([*line, "--no-report", "-v"]) == 0
+    shown, said = capsys.readouterr()
+    shown = " ".join(shown.split())
     assert f"{found['run']}: 4 cells on 30 images, all 120 outcomes are there already\n" in said
     assert (
         "Blind baselines at their best, vim_mini, 30 test images: beaten at -30 % FLOPs by none "
-        "(best: stride under constant-ratio, " in shown
+        "(best: stride, constant-ratio: " in shown
     )
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert run(["report", found["run"]]) == 0
-    assert "report: " in capsys.readouterr().out
+    again = capsys.readouterr().out
+    assert again.splitlines()[0] == answer["sentence"]
+    assert "report: " in again
     assert run([*line, "--name", Path(found["run"]).name, "--seeds", "7"]) == 2
     assert "other settings" in capsys.readouterr().err
 
@@ -182,11 +199,11 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = ["ablate", *MINI, "--axes", "direction,size", "--split", "test", "--gallery", "0"]
-    assert run(line) == 0
-    shown = capsys.readouterr().out
+    assert run([*line, "-v"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
     for axis in ("direction", "size"):
         assert (
-            f"{axis} on vim_mini, 40 % of FLOPs removed under constant-ratio, 30 test images: mtr"
+            f"{axis} on vim_mini, 40 % of FLOPs removed (constant-ratio), 30 test images: mtr"
             in shown
         )
         figure = re.search(rf"figure: (\S*ablation-{axis}.png)", shown)
@@ -259,10 +276,13 @@ def test_bench_measures_and_draws(
     line += ["--lengths", "", "--threads", "1"]
     assert run(line) == 0
     shown = capsys.readouterr().out
-    assert "With 30." in shown
+    assert shown.startswith("mtr runs ")
+    assert "With 30." not in shown
     page = re.search(r"report: (\S+)", shown)
     assert page
     assert (Path(page[1]).parent / "figures" / "bench-speedup.png").is_file()
+    assert run([*line, "-v"]) == 0
+    assert "With 30." in capsys.readouterr().out
     assert run([*line, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["label"] for row in found["rows"]] == ["none", "mtr"]

@@ -145,7 +145,7 @@ def test_images_that_picked_a_setting_are_never_evaluated_under_it(
     assert set(prepared.indices.tolist()) == set(range(30)) - picking
     assert prepared.set_aside == 12
     notes = notes_on_settings(prepared)
-    assert notes[0] == "tuned on vim_mini: mtr staged, tome rising with 4 protected"
+    assert notes[0] == "tuned on vim_mini: mtr staged; tome rising, window 4"
     assert notes[-1] == "left out: the 12 images of split dev that picked the settings"
     some = prepare(small(tries=folder, split="dev", images=9))
     assert len(some.indices) == 9

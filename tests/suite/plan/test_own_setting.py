@@ -82,8 +82,7 @@ def test_the_blind_baselines_run_at_its_sites_too(small: Specs) -> None:
     found = {(each.setting, each.sites) for each in strides if each.role != "tokens"}
     assert found == {(Setting("constant-ratio", 0), None), (Setting("falling", 4), SITES)}
     assert notes_on_settings(prepared)[0] == (
-        "not tuned on vim_mini, as the method says itself: own falling with 4 protected at its own "
-        "sites"
+        "not tuned on vim_mini, as the method says itself: own falling, window 4 at its own sites"
     )
 
 

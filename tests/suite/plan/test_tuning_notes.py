@@ -44,7 +44,7 @@ def test_the_command_tunes_all_that_follow_since_a_run_reads_one_table(
 ) -> None:
     spec = small(methods=("mtr[cls_window=4]", "delta", "stm@rising"), tries=str(tables(PICKS)))
     tuned, untuned, command = notes_on_settings(prepare(spec))
-    assert tuned == "tuned on vim_mini: mtr[cls_window=4] staged with 4 protected"
+    assert tuned == "tuned on vim_mini: mtr[cls_window=4] staged, window 4"
     assert untuned == "no tuned settings for delta on vim_mini and blots: constant-ratio"
     assert COMMAND.format("mtr,delta") in command
 
@@ -53,7 +53,7 @@ def test_several_backbones_have_one_command(small: Specs, tables: Tables) -> Non
     both = ("vim_mini", "deit_mini")
     spec = small(methods=("tome",), backbones=both, tries=str(tables(PICKS)))
     notes = notes_on_settings(prepare(spec))
-    assert notes[0] == "tuned on vim_mini: tome rising with 4 protected"
+    assert notes[0] == "tuned on vim_mini: tome rising, window 4"
     assert notes[1] == "no tuned settings for any method on deit_mini and blots: constant-ratio"
     assert "tune --methods tome --backbones vim_mini,deit_mini " in notes[2]
     assert len(notes) == 3

@@ -208,8 +208,7 @@ def test_which_methods_beat_the_blind_baselines_is_said_outright_at_every_budget
     ]
     assert beaten_words(found[:3], "60 test images") == (
         "Blind baselines at their best, b, 60 test images: beaten at -20 % FLOPs by none (best: "
-        "stride under staged with 4 protected, 75.6 %), at -30 % by mtr, at -55 % by none (best: "
-        "random, 25.0 %)."
+        "stride, staged, window 4: 75.6 %), at -30 % by mtr, at -55 % by none (best: random: 25.0 %)."
     )
     assert beaten_words(found[3:], "1 test image") == (
         "Blind baselines at their best, c, 1 test image: beaten at -20 % FLOPs by all 2 methods."

@@ -83,7 +83,7 @@ def test_blind_baselines_are_told_from_the_side_of_the_method_whoever_is_ahead()
         )
     )
     assert sentence == (
-        f"Blind baselines under equal schedules, looser than at their best, {PLACE}"
+        f"Blind baselines under equal schedules, {PLACE}"
         "mtr against random is ahead under all 5 schedules under which both meet the budget, against "
         "stride depends on the schedule (ahead under 2 of 6 schedules: constant-ratio and "
         "constant-count; behind under 2: one-shot and staged; open under 2: rising and falling), "

@@ -69,7 +69,7 @@ def test_a_setting_is_spelled_out_and_a_name_in_the_table_is_without_it() -> Non
     bare = replace(METHODS["mtr"], options={})
     assert "cls_window" not in bare.options
     assert str(Setting("staged", 0)) == "staged"
-    assert str(Setting("rising", 4)) == "rising with 4 protected"
+    assert str(Setting("rising", 4)) == "rising, window 4"
 
 
 def test_the_most_right_answers_win_and_a_tie_goes_to_the_default() -> None:
