@@ -31,7 +31,9 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.tuning_notes import notes_on_settings
     from suite.store.unstated import unstated_notes
     from suite.system.durations import duration
+    from suite.terminal.findings import print_text
     from suite.terminal.tables import plan_table, print_table
+    from suite.tries.settings import WINDOW_MEANS
 
     prepared = prepared or prepare(spec)
     images = len(prepared.indices)
@@ -53,20 +55,20 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         return 0
     notes = *notes_on_weights(prepared), *notes_on_settings(prepared), *prepared.dataset.notes
     for note in notes:
-        print(note)
+        print_text(note)
+    if any(record.cls_window for record in records):
+        print_text(f"{WINDOW_MEANS}.")
     print_table(plan_table([r for r in records if r.shown], spec.flops_convention))
-    for note in notes_on_further(prepared, by_role):
-        print(note)
-    for note in (*unstated, *notes_on_smaller(records)):
-        print(note)
+    for note in (*notes_on_further(prepared, by_role), *unstated, *notes_on_smaller(records)):
+        print_text(note)
     skipped = sum(record.status == "skipped" for record in records)
-    print(
+    print_text(
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} "
         f"{prepared.dataset.kind}: "
         f"about {duration(seconds)} on this machine, kernels compiled"
     )
     for warning in unreachable_budgets(prepared):
-        print(f"WARNING: {warning}")
+        print_text(f"WARNING: {warning}")
     if prepared.unused_split:
-        print(prepared.unused_split)
+        print_text(prepared.unused_split)
     return 0

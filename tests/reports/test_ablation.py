@@ -164,7 +164,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     assert all(sentence in page for sentence in told.sentence)
     # What was found stands once, below the figures that it is about.
     assert all(page.count(sentence) == 1 for sentence in told.sentence)
-    assert "settings of order or size change MTR at 40\u00a0% fewer FLOPs" in page
+    assert "points more than MTR at 40\u00a0% fewer FLOPs; of 6 settings of order or size 2" in page
     assert (
         "With 500 images, a difference below 6.0 to 10.0 points is easily missed, depending" in page
     )
@@ -209,7 +209,7 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
     folder = quick(fresh)
     add(folder, frame[frame.axis == "order"])
     page = reports.build(folder).read_text("utf-8")
-    assert "settings of order change MTR at 40\u00a0% fewer FLOPs" in page
+    assert "points more than MTR at 40\u00a0% fewer FLOPs; of 4 settings of order" in page
     # Of a comparison in the same folder the answer of its own order follows.
     for mark in ('href="#{}"', 'id="{}"'):
         names = ("results", "gallery", "ablation", "can", "tokens")
@@ -248,4 +248,4 @@ def test_a_handful_of_images_detects_nothing(frame: pd.DataFrame) -> None:
     )
     # Settings with as little in common as that do not make it a detectable difference.
     few.loc[1, "smallest"] = 0.5
-    assert "a true difference of 50.0 points in four runs" in _power_note(few, "images")[0]
+    assert "a difference below 50.0 points is easily missed" in _power_note(few, "images")[0]

@@ -138,6 +138,7 @@ def test_a_plan_is_json_and_runs_nothing(
     assert len(re.findall(r"random *│ 30 %", shown)) == 1
     skipped = sum(cell["status"] == "skipped" for cell in found["cells"])
     assert f"{len(found['cells']) - skipped} cells to run, {skipped} skipped, on 30 images" in shown
+    assert re.search(r"about \d+ (s|minutes?) on this machine", shown)
     assert not list(tmp_path.iterdir())
 
 
