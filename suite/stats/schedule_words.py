@@ -84,6 +84,8 @@ def in_words(order: OrderOverSchedules) -> str:
 
 def order_brief(order: OrderOverSchedules) -> str:
     """The verdict on a pair in few words."""
+    if order.those("behind") and not order.those("ahead"):
+        order = order.mirrored()
     who = f"{order.method} is"
     ahead, behind = len(order.those("ahead")), len(order.those("behind"))
     if not order.tested:

@@ -1,5 +1,6 @@
 """Statistics and headline of a run, from outcomes written by hand."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from scipy.stats import binomtest
 
 from backbones.checkpoints.published import PublishedFile
 from methods.spec import parse, parse_all
+from suite.analysis.brief import Brief, brief
 from suite.analysis.headline import make_headline, run_warnings
+from suite.analysis.ranking import ranking_table
 from suite.analysis.statistics import (
     compute_statistics,
     outcomes_at,
@@ -474,3 +477,75 @@ def test_a_plan_shows_what_goes_and_what_is_left() -> None:
         ["b", "random", "20 %", "3", "25.0 %", "1.25", "20.04 %", ""],
         ["b", "random", "50 %", "", "", "", "", "at most 5 %"],
     ]
+
+
+def in_brief(made: Fabricated) -> Brief:
+    requested = requested_methods(parse_all(made.spec.methods))
+    statistics = compute_statistics(made.records, made.results, made.spec, requested)
+    return brief(statistics, ranking_table(statistics, []), [])
+
+
+def test_the_answer_in_brief_is_that_of_the_ranking(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.2, 0.4))
+    made = Fabricated(tmp_path, spec)
+    made.add("none", None, correct_on())
+    for budget in (0.2, 0.4):
+        made.add("mtr", budget, correct_on(*range(4)), budget)
+        made.add("tome", budget, correct_on(*range(22)), budget)
+        made.add("stride", budget, correct_on(*range(30)), budget)
+    made.add("downsample", 0.4, correct_on(1), 0.38)
+    found = in_brief(made)
+    (answer,) = found.answers
+    assert answer == {
+        "backbone": "b",
+        "budget": 0.4,
+        "leader": "mtr",
+        "level": ["mtr"],
+        "sentence": "mtr leads with 90.0 %, 45.0 points above tome, at 40 % fewer FLOPs; a smaller "
+        "image keeps 97.5 % at 38 %.",
+    }
+    first, power = found.sentences
+    assert first == "mtr and tome keep more than every baseline that ignores the image."
+    assert re.fullmatch(
+        r"With 40 images, a difference below \d+\.\d points is easily missed.", power
+    )
+    assert found.doubts == []
+
+
+def test_a_baseline_that_is_level_and_beaten_is_told_with_the_reason(tmp_path: Path) -> None:
+    methods = ("mtr", "tome", "evit", "norm")
+    spec = build_spec(backbones=("b",), methods=methods, budgets=(0.4,))
+    made = Fabricated(tmp_path, spec)
+    made.add("none", None, correct_on())
+    # Six images alone tell mtr and stride apart: enough by itself, not for four comparisons.
+    made.add("mtr", 0.4, correct_on(), 0.4)
+    for method in ("tome", "evit", "norm"):
+        made.add(method, 0.4, correct_on(1, 2), 0.4)
+    made.add("stride", 0.4, correct_on(*range(6)), 0.4)
+    found = in_brief(made)
+    (answer,) = found.answers
+    assert answer["leader"] == "mtr"
+    assert "stride" in answer["level"]
+    assert found.sentences[0] == (
+        "Tested by itself, mtr keeps more than every baseline that ignores the image; only "
+        "corrected for all 4 comparisons is stride not told apart from it."
+    )
+    assert len(found.doubts) == 1
+    assert found.doubts[0].startswith(
+        "40 images cannot rank methods at 40 %: stride, which ignores"
+    )
+
+
+def test_several_backbones_have_an_answer_each_and_share_the_sentences(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b", "c"), methods=("mtr", "tome"), budgets=(0.4,))
+    made = Fabricated(tmp_path, spec)
+    for backbone in ("b", "c"):
+        made.add("none", None, correct_on(), backbone=backbone)
+        made.add("mtr", 0.4, correct_on(*range(4)), 0.4, backbone=backbone)
+        made.add("tome", 0.4, correct_on(*range(22)), 0.4, backbone=backbone)
+        made.add("stride", 0.4, correct_on(*range(30)), 0.4, backbone=backbone)
+    found = in_brief(made)
+    assert [row["sentence"][:12] for row in found.answers] == ["b: mtr leads", "c: mtr leads"]
+    assert found.sentences[0].startswith("On b mtr and tome keep more than every baseline that ")
+    assert "; on c mtr" in found.sentences[0]
+    assert len(found.sentences) <= 3

@@ -2,7 +2,13 @@
 
 import pytest
 
-from suite.stats.schedule_words import in_words, verdict_record, verdict_sentences
+from suite.stats.schedule_words import (
+    in_words,
+    order_brief,
+    pairs_brief,
+    verdict_record,
+    verdict_sentences,
+)
 from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts, State, UnderSchedule
 
 NAMES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
@@ -127,3 +133,28 @@ def test_videos_of_the_run_are_called_so() -> None:
 
 def test_nothing_compared_is_nothing_said() -> None:
     assert verdict_sentences(verdicts()) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ("aaaaaa", "mtr is ahead of tome under all 6"),
+        ("bbbbbb", "tome is ahead of mtr under all 6"),
+        ("aaoool", "mtr is ahead of tome under 2 of 5, behind under none"),
+        (
+            "aabooo",
+            "mtr is ahead of tome under 2 of 6 and behind under 1: it depends on the schedule",
+        ),
+        ("oooooo", "mtr is not told apart from tome under any of 6"),
+        ("llllll", "mtr and tome cannot be compared"),
+    ],
+)
+def test_a_verdict_has_a_form_in_brief(states: str, words: str) -> None:
+    assert order_brief(order("mtr", "tome", states)) == words
+
+
+def test_many_pairs_are_counted() -> None:
+    pairs = [order("a", "b", states) for states in ("aaaaaa", "ooaooo", "abbbbb", "oooooo")]
+    assert pairs_brief(pairs) == (
+        "2 of 4 pairs of methods keep their order, 1 reverse it and 1 are not told apart"
+    )
