@@ -119,21 +119,23 @@ def _cannot_rank(verdict: Verdict, one: _Shown) -> str:
     assert verdict.loss is not None
     if verdict.smallest >= 1:
         return f"{images} are too few to rank methods."
-    change = "loses only" if verdict.loss >= 0 else "even gains"
+    change = "loses" if verdict.loss >= 0 else "even gains"
     return (
         f"{images} cannot rank methods at {100 * one.at.budget:.4g} %: {verdict.baseline}, which "
-        f"ignores the image, {change} {abs(100 * verdict.loss):.1f} points; a loss below "
+        f"ignores the image, {change} {abs(100 * verdict.loss):.1f} points, and a loss below "
         f"{100 * verdict.smallest:.1f} is easily missed."
     )
 
 
 def _against_blind(shown: Sequence[_Shown]) -> str:
     """Which methods keep more than the blind baselines."""
-    parts = []
+    alike: dict[str, list[str]] = {}
     for one in shown:
         if one.at.blind:
-            where = f"on {one.part.backbone} " if len(shown) > 1 else ""
-            parts.append(f"{where}{_asked_alone(one) or blind_words(one.at.blind)}")
+            words = _asked_alone(one) or blind_words(one.at.blind)
+            alike.setdefault(words, []).append(one.part.backbone)
+    several = len(shown) > 1
+    parts = [f"on {listed(on)}, {words}" if several else words for words, on in alike.items()]
     text = "; ".join(parts)
     # A method's name keeps its first letter.
     own = any(text.startswith(label) for one in shown for label in one.groups)

@@ -48,7 +48,9 @@ class Findings:
 
 def print_findings(found: Findings, verbose: bool = False) -> None:
     """Print to standard output as wide as the terminal; `details` only if `verbose`."""
-    for answer, tables in found.answers:
+    for place, (answer, tables) in enumerate(found.answers):
+        if place and tables:
+            print()
         print_text(answer, "bold")
         for table in tables:
             print()

@@ -209,7 +209,7 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
     folder = quick(fresh)
     add(folder, frame[frame.axis == "order"])
     page = reports.build(folder).read_text("utf-8")
-    assert "points more than MTR at 40\u00a0% fewer FLOPs; of 4 settings of order" in page
+    assert "points more than MTR at 40\u00a0% fewer FLOPs; of 5 settings of order" in page
     # Of a comparison in the same folder the answer of its own order follows.
     for mark in ('href="#{}"', 'id="{}"'):
         names = ("results", "gallery", "ablation", "can", "tokens")

@@ -302,6 +302,11 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     assert "cells on 6 images" in shown.err
     added = "added: random, pool, which every comparison runs beside the methods"
     few = f"WARNING: Settings will be picked on {few_images(6, 'images')}."
+    assert shown.err.splitlines()[0] == few
+    assert shown.out.startswith(("stride", "mtr", "random", "pool"))
+    assert added not in shown.err
+    assert run([*line, "-v"]) == 0
+    shown = capsys.readouterr()
     assert shown.err.splitlines()[:2] == [added, few]
     assert run([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
