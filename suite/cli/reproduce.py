@@ -90,7 +90,7 @@ def run_table(table: PublishedTable, spec: ReproduceSpec, options: RunOptions) -
     from suite.comparison import Result
     from suite.reproduce.output import json_rows, measured_table, remarks, summary
     from suite.reproduce.run import default_name, read_reproduced, run_reproduction
-    from suite.terminal.tables import print_table
+    from suite.terminal.findings import Findings
     from suite.trackers import chosen_trackers
 
     folder = options.folder(default_name(table, spec))
@@ -99,12 +99,12 @@ def run_table(table: PublishedTable, spec: ReproduceSpec, options: RunOptions) -
     result: Result = start(partial(run_reproduction, table=table), spec, folder, options)
     rows = json_rows(read_reproduced(folder))
 
-    def show(page: Path | None) -> None:
-        print_table(measured_table(rows))
-        for warning in result.headline.warnings:
-            print(f"WARNING: {warning}")
-        for line in (summary(rows), *remarks(rows), *table.notes):
-            print(line)
+    def show(page: Path | None) -> Findings:
+        return Findings(
+            [(summary(rows), [measured_table(rows)])],
+            notes=[*remarks(rows), *table.notes],
+            warnings=result.headline.warnings,
+        )
 
     finish(folder, options, trackers, {"reproduced": rows, **result.summary()}, show)
     return FAILED if result.failures else 0

@@ -28,6 +28,7 @@ def run_reproduction(
     fail_fast: bool = False,
     skip_damaged: bool = False,
     executor: Executor = execute,
+    verbose: bool = False,
     *,
     table: PublishedTable,
 ) -> Result:
@@ -52,6 +53,7 @@ def run_reproduction(
         executor,
         prepared,
         beside=partial(_beside, table),
+        verbose=verbose,
     )
 
 
