@@ -38,7 +38,7 @@ def comparison_findings(
         answers.append((said.get(backbone, ""), [table]))
     if not said:
         # Of the dense model alone nobody leads.
-        answers.insert(0, (str(headline["headline"]), []))
+        answers.insert(0, (str(headline.get("headline") or ""), []))
     notes = [*off_budget(records), *left_out([*records, *failed])]
     if any(record.cls_window for record in records):
         notes.insert(0, f"{WINDOW_MEANS}.")
@@ -56,7 +56,7 @@ def ablation_findings(folder: Path, headline: Headline) -> Findings:
     from suite.analysis.ablation import console_tables, seeds_note
 
     said = [str(row["sentence"]) for row in headline.get("answers") or ()]
-    first, *others = said or [str(headline["headline"])]
+    first, *others = said or [str(headline.get("headline") or "")]
     answers = [(first, [] if others else [*console_tables(folder)])]
     answers += [(text, []) for text in others[:-1]]
     if others:
@@ -70,7 +70,7 @@ def ablation_findings(folder: Path, headline: Headline) -> Findings:
 def _words(headline: Headline) -> list[str]:
     """The findings in full, without the warnings, which come first among the paragraphs."""
     warnings = headline.get("warnings") or ()
-    return [str(headline["headline"]), *headline.get("paragraphs", ())[len(warnings) :]]
+    return [str(headline.get("headline") or ""), *headline.get("paragraphs", ())[len(warnings) :]]
 
 
 def _warnings(headline: Headline) -> list[str]:
@@ -81,12 +81,12 @@ def sensitivity_findings(frames: Mapping[str, pd.DataFrame], headline: Headline)
     """Those of a sensitivity analysis, from its tables by name."""
     from suite.sensitivity.output import console_tables
 
-    answer = str(headline.get("answer") or headline["headline"])
+    answer = str(headline.get("answer") or headline.get("headline") or "")
     return Findings(
         [(answer, console_tables(frames))],
         warnings=headline.get("warnings") or (),
         sentences=headline.get("brief") or (),
-        details=[str(headline["headline"]), *headline.get("paragraphs", ())],
+        details=[str(headline.get("headline") or ""), *headline.get("paragraphs", ())],
     )
 
 
@@ -112,6 +112,8 @@ def findings_in(folder: Path) -> Findings | None:
 
     path = folder / "analyses" / "headline.json"
     headline = json.loads(path.read_text()) if path.is_file() else {}
+    if not isinstance(headline, dict):  # a foreign file, which the page leaves out too
+        headline = {}
     records = [record for record in Store(folder).cells() if record.shown]
     if _table(folder, "ablation") is not None and headline:
         return ablation_findings(folder, headline)

@@ -70,7 +70,7 @@ LINES = [
     ("compare --baselines=no", "does not take a value: see"),
     ("compare extra", r"unexpected extra argument\(s\) \(extra\): see"),
     ("plan --images 10 20", r"unexpected extra argument\(s\) \(20\): see"),
-    ("report", "Missing argument 'runs?.*: see python -m suite report --help"),
+    ("report", "Missing argument '(?:RUNS|runs?).*: see python -m suite report --help"),
     ("report a b", "no run folder at '.*/a': make one with python -m suite compare"),
     ("train", "give --backbone NAME and --data imagefolder:PATH"),
     (
