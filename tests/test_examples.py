@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from suite.cli import run
 from suite.data import open_dataset
@@ -73,13 +74,21 @@ def test_a_data_set_without_its_file_and_a_broken_backbone_are_one_line(
     assert run(["verify", "--backbone", "broken.py:decay_vim"]) == 1
     page = (ROOT / "docs" / "write-a-backbone.md").read_text("utf-8")
     assert capsys.readouterr().out in page
-    assert run(["plan", "--checkpoint", "random", "--backbones", "broken.py:decay_vim"]) == 2
-    err = capsys.readouterr().err
-    assert re.fullmatch(
-        r"error: backbone 'decay_vim' fails on an image \(RuntimeError: .* "
-        r"\(broken.py:\d+, in forward\)\): correct it; .*\n",
-        err,
-    )
+    for red, name in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (60, 60), (red, 0, 0)).save(tmp_path / "photos" / name / "1.png")
+    for line in (
+        "plan --checkpoint random --backbones",
+        "bench --backbones",
+        "train --data imagefolder:photos --from-scratch --backbone",
+    ):
+        assert run([*line.split(), "broken.py:decay_vim"]) == 2
+        err = capsys.readouterr().err
+        assert re.fullmatch(
+            r"error: backbone 'decay_vim' fails on an image \(RuntimeError: .* "
+            r"\(broken.py:\d+, in forward\)\): correct it; .*\n",
+            err,
+        )
 
 
 def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:

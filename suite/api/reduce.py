@@ -24,6 +24,7 @@ from suite.evaluation.runner import embed
 from suite.plan.budget import Plan, plan_of
 from suite.plan.cells import DENSE, REMOVING, Cell
 from suite.plan.layout import at_own_sites, bare_cell, planned_cell
+from suite.plan.loading import check_runs
 from suite.plan.schedule import check_sites, default_sites, spell
 from suite.plan.settings import one_spelling, resolve
 from suite.plan.tuning import tries_of_weights
@@ -180,7 +181,10 @@ def reduce(
 def _opened(model: nn.Module | str) -> Backbone:
     """The backbone that is meant by `model`."""
     if isinstance(model, str):
-        return create_model(model, "bundled").requires_grad_(False)
+        opened = create_model(model, "bundled").requires_grad_(False)
+        if opened.code is not None:
+            check_runs(opened, "cpu")
+        return opened
     if isinstance(model, nn.Module):
         return adopt(model)
     raise UserError(

@@ -17,6 +17,7 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
+from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
 from suite.plan.settings import choose_settings
 from suite.store.find_run import run_spec
@@ -59,7 +60,10 @@ def random_model(
 ) -> Backbone:
     """The backbone on random weights: no time depends on their values."""
     model = create_model(name, kernel=spec.kernel, **settings)
-    return model.to(device).cast(check_precision(precision, device))
+    model = model.to(device).cast(check_precision(precision, device))
+    if model.code is not None:
+        check_runs(model, device)
+    return model
 
 
 def image_size_of(model: Backbone, length: int) -> int:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from backbones import create_model, own_weights
 from backbones.common.errors import UserError
 from backbones.common.labels import data_name
+from suite.plan.loading import check_runs
 from suite.training.augment import NONE, Augmentation
 from suite.training.distributed import ProcessGroup
 from suite.training.first_weights import first_model
@@ -149,6 +150,8 @@ def prepare(
     recipe = wish.recipe(images, size)
     torch.manual_seed(recipe.seed)
     model, begins_with = first_model(wish.backbone, images.record.classes, wish.scratch, kernel)
+    if model.code is not None:
+        check_runs(model, "cpu")
     with group.main_first():
         file = wish.folder / f"pictures-{images.beginning[:16]}-{size}.npy"
         pixels = shrunken(images.train, images.rows, size, file)
