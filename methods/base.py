@@ -12,6 +12,7 @@ from backbones.common.registry import nearest
 
 if TYPE_CHECKING:
     from backbones.common.reference import Reference
+    from backbones.common.release import Code
     from backbones.shape import Shape
     from methods.composition import Composition
 
@@ -166,6 +167,8 @@ class Method:
     ``paper``         citation with its arXiv number, empty for a baseline
     ``year``          of the paper, 0 for a baseline
     ``reference``     the paper in fields, for a bibliography
+    ``code``          what its authors released and under which licence, `NO_CODE` if nothing was
+                      found; None: not said
     ``family``        baseline | merging | pruning | hybrid
     ``about``         the card: markdown, without the table of options
     ``build``         options -> Composition; None where no token sequence is touched
@@ -190,6 +193,7 @@ class Method:
     paper: str = ""
     year: int = 0
     reference: Reference | None = None
+    code: Code | None = None
     kind: str = "sequence"
     training_free: bool = True
     stochastic: bool = False
@@ -290,6 +294,8 @@ class Method:
     def card(self) -> str:
         """The method card, markdown: what it does, and its table of options."""
         source = f"{self.paper}\n\n" if self.paper else ""
+        if self.code is not None:
+            source += f"{self.code.text}\n\n"
         head = f"# {self.title} (`{self.name}`)\n\n{source}{self.about.strip()}\n"
         if not self.options:
             return head

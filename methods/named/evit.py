@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -37,6 +38,7 @@ EVIT = Method(
         arxiv="2202.07800",
         meeting="International Conference on Learning Representations",
     ),
+    code=Code("youweiliang/evit", "Apache-2.0", "5ca95a7"),
     year=2022,
     published=published.evit,
     options={

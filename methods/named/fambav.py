@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -31,6 +32,12 @@ FAMBAV = Method(
         year=2024,
         arxiv="2409.09808",
         meeting="European Conference on Computer Vision Workshops",
+    ),
+    code=Code(
+        "AIoT-MLSys-Lab/Famba-V",
+        "Apache-2.0",
+        "28f7236",
+        "by the README's badge and fambav/LICENSE; no file at the root",
     ),
     year=2024,
     published=published.fambav,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -38,6 +39,7 @@ HSA = Method(
         arxiv="2409.18962",
         meeting="Conference on Neural Information Processing Systems",
     ),
+    code=Code("ZLKong/ToP-ViM", "Apache-2.0", "b5bc231"),
     year=2024,
     published=published.hsa,
     options={

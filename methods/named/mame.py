@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import NO_CODE
 from methods import options
 from methods.base import Method, Option, composed
 
@@ -28,6 +29,7 @@ MAME = Method(
         year=2025,
         arxiv="2508.13599",
     ),
+    code=NO_CODE,
     year=2025,
     options={
         "direction": options.direction(),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import NO_CODE
 from methods import options
 from methods.base import Method, Option, composed
 
@@ -37,6 +38,7 @@ MTR = Method(
         year=2025,
         arxiv="2507.14042",
     ),
+    code=NO_CODE,
     year=2025,
     options={
         "score": options.score(
@@ -89,8 +91,7 @@ MTR = Method(
 4. A target becomes the mean of itself and its sources, in both streams; the sources are gone.
 5. The survivors stand in their original order.
 
-**How it was read.** From the abstract and a third-party summary, not from the paper; no public code
-exists.
+**How it was read.** From the abstract and a third-party summary, not from the paper.
 
 **Left open there, and chosen here.** Target is the next $\\min(r, n - r)$ tokens above
 Source (`targets` scales it); similarity is taken of branch + residual; several sources and their

@@ -1,6 +1,7 @@
 """PuMer: prune what is irrelevant, then merge what is alike."""
 
 from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -23,6 +24,7 @@ PUMER = Method(
         arxiv="2305.17530",
         meeting="Annual Meeting of the Association for Computational Linguistics",
     ),
+    code=Code("csarron/PuMer", "MIT", "8a00d85"),
     year=2023,
     published=published.pumer,
     options={

@@ -1,6 +1,7 @@
 """R-MeeTo: bipartite merging made for Mamba."""
 
 from backbones.common.reference import Reference
+from backbones.common.release import NONE_STATED, Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, composed
@@ -31,6 +32,7 @@ RMEETO = Method(
         year=2024,
         arxiv="2412.12496",
     ),
+    code=Code("NUS-HPC-AI-Lab/R-MeeTo", NONE_STATED, "535a826"),
     year=2024,
     published=published.merging,
     options={

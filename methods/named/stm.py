@@ -1,6 +1,7 @@
 """STM-like: merging of neighbours, away from the class token."""
 
 from backbones.common.reference import Reference
+from backbones.common.release import NO_CODE
 from methods import options
 from methods.base import Method, composed
 
@@ -24,6 +25,7 @@ STM = Method(
         year=2025,
         arxiv="2509.22691",
     ),
+    code=NO_CODE,
     year=2025,
     options={
         "feature": options.feature("branch+residual"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, composed
@@ -32,6 +33,7 @@ TOME = Method(
         arxiv="2210.09461",
         meeting="International Conference on Learning Representations",
     ),
+    code=Code("facebookresearch/ToMe", "CC-BY-NC-4.0", "af95e4b"),
     year=2023,
     published=published.tome,
     options={

@@ -3,6 +3,7 @@
 from typing import Any
 
 from backbones.common.reference import Reference
+from backbones.common.release import NONE_STATED, Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -40,6 +41,12 @@ UTR = Method(
         year=2024,
         arxiv="2410.14725",
         meeting="Conference on Empirical Methods in Natural Language Processing",
+    ),
+    code=Code(
+        "wuyushuwys/ToR_SSM",
+        NONE_STATED,
+        "2e9fc62",
+        "one file refers to a LICENSE that is not there",
     ),
     year=2024,
     published=published.utr,

@@ -82,13 +82,19 @@ def every_card() -> str:
 
 
 def method_rows() -> Rows:
-    """Name, family, source and options of every method."""
+    """Name, family, source, options and released code of every method."""
     from methods import METHODS
 
     rows = []
     for name, method in METHODS.usable():
         row = {"name": name, "title": method.title, "family": method.family, "paper": method.paper}
-        rows.append(row | {"options": ", ".join(method.options), "from": METHODS.origin(name)})
+        row |= {"options": ", ".join(method.options), "from": METHODS.origin(name)}
+        # Of a method without a paper nothing was looked for.
+        code = method.code
+        row |= {"released code": "", "licence": ""}
+        if code is not None:
+            row |= {"released code": code.repository or "none found", "licence": code.terms}
+        rows.append(row)
     return rows
 
 
@@ -136,7 +142,8 @@ def _backbone_row(name: str) -> dict[str, Any]:
     if files := files_of(name):
         usual = files[0]
         row |= {"top-1": f"{usual.top1:.1f}", "on": _on(usual), "checkpoint": usual.source}
-    return row | {"preprocessing": model.preprocessing.text}
+    row |= {"preprocessing": model.preprocessing.text}
+    return row | _licences(name, row["checkpoint"])
 
 
 def _without_weights(backbone: str) -> Backbone:
@@ -147,6 +154,22 @@ def _without_weights(backbone: str) -> Backbone:
     # On the meta device, or listing would allocate every model.
     with torch.device("meta"):
         return create_model(backbone)
+
+
+def _licences(name: str, checkpoint: str) -> dict[str, str]:
+    """The authors' code, its licence, and that of the usual checkpoint; empty of a plug-in's."""
+    from backbones import BACKBONES
+    from backbones.common.registry import BUILT_IN
+    from backbones.releases import licence_of_weights, release_of
+
+    release = release_of(name) if BACKBONES.origin(name) == BUILT_IN else None
+    if release is None:
+        return {"released code": "", "code licence": "", "weights licence": ""}
+    return {
+        "released code": release.code.repository,
+        "code licence": release.code.licence,
+        "weights licence": licence_of_weights(name, checkpoint) if checkpoint else "",
+    }
 
 
 def _printed_figures(name: str) -> dict[str, str]:
@@ -176,6 +199,7 @@ def _on(file: PublishedFile) -> str:
 def checkpoint_rows() -> Rows:
     """Every published or bundled file: its backbone, layout, preprocessing, and its accuracies."""
     from backbones.checkpoints.published import published_files
+    from backbones.releases import licence_of_weights
 
     # A file that was measured on several data sets is one row.
     files: dict[tuple[str, str], list[PublishedFile]] = {}
@@ -189,6 +213,7 @@ def checkpoint_rows() -> Rows:
             "on": " / ".join(map(_on, measured)),
             "layout": measured[0].layout,
             "preprocessing": measured[0].preprocessing.text,
+            "licence": licence_of_weights(name, source),
             "checkpoint": source,
         }
         rows.append(row)
@@ -232,6 +257,7 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
     Kind.methods: {
         "methods": ("name", "title", "family", "paper"),
         "methods: options": ("name", "options", "from"),
+        "methods: the authors' code, no part of this suite": ("name", "released code", "licence"),
     },
     Kind.backbones: {
         "backbones: size": ("name", "parameters", "input", "tokens", "blocks"),
@@ -249,10 +275,16 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
             "preprocessing",
         ),
         "backbones: where it is": ("name", "checkpoint"),
+        "backbones: licences of the authors' code and of that checkpoint": (
+            "name",
+            "released code",
+            "code licence",
+            "weights licence",
+        ),
     },
     Kind.checkpoints: {
         "checkpoints: what was published": ("name", "top-1", "on", "layout", "preprocessing"),
-        "checkpoints: where they are": ("name", "checkpoint"),
+        "checkpoints: where they are": ("name", "licence", "checkpoint"),
     },
 }
 ROWS: dict[Kind, Callable[[], Rows]] = {

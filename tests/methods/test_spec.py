@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
+from backbones.common.release import NO_CODE, NONE_STATED
 from methods import METHODS
 from methods.base import Method, Option
 from methods.composition import Composition
@@ -187,6 +188,23 @@ def test_cards_say_what_each_method_is(name: str) -> None:
     composition = method.compose()
     assert (composition is None) == (method.kind not in ("sequence", "order"))
     assert composition is None or composition.stochastic == method.stochastic
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS.origin(name) == "built-in"])
+def test_cards_name_the_released_code_and_its_licence(name: str) -> None:
+    method = METHODS[name]
+    if not method.paper:
+        assert method.code is None
+        return
+    assert method.code is not None, "say which code there is, or that none was found"
+    assert method.code.text in method.card
+    if method.code == NO_CODE:
+        assert "No public code was found." in method.card
+        return
+    assert f"github.com/{method.code.repository}" in method.card
+    assert f"commit {method.code.commit}; licence: {method.code.licence}" in method.card
+    assert method.code.licence in {"Apache-2.0", "MIT", "CC-BY-NC-4.0", NONE_STATED}
+    assert len(method.code.commit) == 7
 
 
 def test_idle_fields_make_no_difference() -> None:

@@ -185,6 +185,7 @@ def test_a_name_opens_the_card_of_its_method(opened: Opener, run_folder: Path) -
     page.locator("#results-t button.name", has_text="MTR").first.press("Enter")
     card = page.locator("dialog[open]")
     assert "Training-free Token Reduction" in card.inner_text()
+    assert "No public code was found." in card.inner_text()
     assert card.locator("table td", has_text="keep-target-source").count() >= 1
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0

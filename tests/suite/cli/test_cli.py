@@ -93,6 +93,10 @@ def test_everything_can_be_listed(kind: str, capsys: Out, monkeypatch: pytest.Mo
     assert all(row["name"] in table for row in rows)
     if kind == "methods":
         assert [row["name"] for row in rows] == list(METHODS)
+        code = {row["name"]: (row["released code"], row["licence"]) for row in rows}
+        assert code["tome"] == ("facebookresearch/ToMe", "CC-BY-NC-4.0")
+        assert code["mtr"] == ("none found", "")
+        assert code["random"] == ("", "")
     if kind == "backbones":
         found = {row["name"]: row for row in rows}
         assert found["vim_tiny"]["parameters"] == "7,148,008"
@@ -107,6 +111,18 @@ def test_everything_can_be_listed(kind: str, capsys: Out, monkeypatch: pytest.Mo
             "83.0",
             "crop 1 bicubic",
         )
+        licences = ("released code", "code licence", "weights licence")
+        shown = {name: [found[name][column] for column in licences] for name in found}
+        assert shown["vim_tiny"] == ["hustvl/Vim", "Apache-2.0", "Apache-2.0"]
+        assert shown["adventurer_tiny"] == ["wangf3014/Adventurer", "none stated", "none stated"]
+        # its weights come with the suite
+        assert shown["adventurer_nano"][2] == "Apache-2.0"
+    if kind == "checkpoints":
+        assert {row["licence"] for row in rows} == {
+            "Apache-2.0",
+            "none stated",
+            "could not be read",
+        }
 
 
 @pytest.mark.parametrize("name", list(METHODS))
