@@ -135,7 +135,8 @@ class Prepared:
         recipe, steps = self.trainer.recipe, self.trainer.batches.per_epoch
         left = recipe.epochs - self.trainer.done.epoch
         size = recipe.phases[0].image_size
-        return f"{left} epochs of {steps} steps of {recipe.batch} images at {size} px"
+        epochs = "1 epoch" if left == 1 else f"{left} epochs"
+        return f"{epochs} of {steps} steps of {recipe.batch} images at {size} px"
 
 
 def prepare(

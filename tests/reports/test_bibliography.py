@@ -16,6 +16,8 @@ from backbones.references import BY_PREFIX, reference_of
 from methods import METHODS
 from methods.base import Method
 from reports.bibliography import SUITE, bibliography, entry
+from reports.report_data import ReportData
+from reports.run import load
 from suite.data import DATASETS
 from suite.store.data_references import DATA_REFERENCES
 
@@ -96,6 +98,21 @@ def test_a_run_cites_what_is_in_it_and_nothing_else() -> None:
     own = bibliography(run_of(["mtr"], ["vim_nano"], "imagefolder:/home/me/photos"))
     assert "% data imagefolder: images of your own" in own
     assert "le2015tinyimagenet" in bibliography(run_of([], ["vim_nano"], "tiny-imagenet-50:x"))
+
+
+def test_every_method_of_a_stored_run_is_there_or_in_a_comment(report: ReportData) -> None:
+    text = bibliography(report.run)
+    entries = parsed(text)
+    for name in set(report.run.every_cell["method"]) - {"none"}:
+        reference = METHODS[name].reference if METHODS.origin(name) == "built-in" else None
+        title = str(report.run.every_cell.set_index("method").title[name])
+        assert (
+            reference.key in entries if reference else f"% method {name}" in text or title in text
+        )
+
+
+def test_what_a_hostile_run_says_parses(hostile_folder: Path) -> None:
+    parsed(bibliography(load(hostile_folder)))
 
 
 def test_nothing_a_user_wrote_begins_an_entry() -> None:
