@@ -104,12 +104,10 @@ def order_brief(order: OrderOverSchedules) -> str:
 
 def pairs_brief(pairs: Sequence[OrderOverSchedules]) -> str:
     """How many of many pairs keep their order, turn it round, or are not told apart."""
-    counts = {word: sum(order.verdict == word for order in pairs) for word in ("holds", "depends")}
-    rest = len(pairs) - sum(counts.values())
-    return (
-        f"{counts['holds']} of {len(pairs)} pairs of methods keep their order, "
-        f"{counts['depends']} reverse it and {rest} are not told apart"
-    )
+    words = {"holds": "keep their order", "depends": "reverse it", "open": "are not told apart"}
+    counts = {state: sum(order.verdict == state for order in pairs) for state in words}
+    parts = [f"{count} {words[state]}" for state, count in counts.items() if count]
+    return f"of {len(pairs)} pairs of methods {listed(parts)}"
 
 
 def listed(names: Sequence[str]) -> str:

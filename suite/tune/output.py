@@ -100,7 +100,9 @@ def findings(tuned: Tuned) -> Findings:
         who = listed(list(dict.fromkeys(missing)))
         sentences.append(f"No setting of {who} can be picked (-v says why).")
     notes = [f"default: mean of the setting without tuning; {WINDOW_MEANS}."]
-    warnings = [text.removeprefix("WARNING: ") for text in tuned.tuning.warnings]
+    warnings = [
+        text.removeprefix("WARNING: ").replace("will be", "were") for text in tuned.tuning.warnings
+    ]
     return Findings(answers, notes, warnings, sentences, [*tuned.tuning.notes, *details])
 
 

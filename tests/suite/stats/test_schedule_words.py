@@ -156,5 +156,6 @@ def test_a_verdict_has_a_form_in_brief(states: str, words: str) -> None:
 def test_many_pairs_are_counted() -> None:
     pairs = [order("a", "b", states) for states in ("aaaaaa", "ooaooo", "abbbbb", "oooooo")]
     assert pairs_brief(pairs) == (
-        "2 of 4 pairs of methods keep their order, 1 reverse it and 1 are not told apart"
+        "of 4 pairs of methods 2 keep their order, 1 reverse it and 1 are not told apart"
     )
+    assert pairs_brief(pairs[:2]) == "of 2 pairs of methods 2 keep their order"
