@@ -27,6 +27,8 @@ MATCHING: dict[str, Callable[..., object] | str] = {
     "neighbours": match.neighbours,
     "spaced": match.spaced,
     "runs": match.runs,
+    "grid-pairs": "Neighbours along the rows of a map, then its columns, as many in every line",
+    "grid-resize": "A map of tokens is resampled to fewer rows and columns",
     "nothing": "No token goes; the order alone is changed",
 }
 COMBINATION: dict[str, str] = {
@@ -35,6 +37,7 @@ COMBINATION: dict[str, str] = {
     "pair": "its mean with one source after the other",
     "delta-b": "their mean, each weighed by what it writes into the state (Delta B)",
     "attention": "their sum, each weighed by its score as attention (EViT's fused token)",
+    "sum": "the sum of itself and its sources (STORM as released)",
     "drop": "what it was: its sources are dropped",
 }
 ORDER: dict[str, str] = {
@@ -75,6 +78,8 @@ def matchings() -> Iterator[tuple[str, str, str]]:
     """Name, what it reads, and what it does."""
     for name in MATCHINGS:
         reads = ["score"] * (name in SCORED) + ["feature"] * (name in COMPARED)
+        if name == "grid-pairs":
+            reads = ["feature, score or nothing"]
         said = MATCHING[name]
         words = said if isinstance(said, str) else first_line(said)
         yield name, ", ".join(reads) or "nothing", words

@@ -181,6 +181,8 @@ class Method:
     ``schedule``      how its removal is spread over the sites, where neither a run nor tuning says
                       it: one of `SCHEDULES`
     ``sites``         shape -> the blocks before which its tokens leave, where a run does not say it
+    ``on_grid``       whether it removes whole rows and columns of the map, by a composition that
+                      keeps a rectangle: a budget is then met only as near as those allow
     ``window``        patch tokens on each side of the class token that take no part; gives it the
                       option ``cls_window``, with this default
     """
@@ -201,6 +203,7 @@ class Method:
     published: Callable[[Shape, Mapping[str, Value]], dict[int, int]] | None = None
     schedule: str = SCHEDULES[0]
     sites: Callable[[Shape], Iterable[int]] | None = None
+    on_grid: bool = False
     window: int | None = None
 
     def __post_init__(self) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from math import isqrt
 from typing import Any
 
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
+from methods.parts import grid_cost
 from methods.parts.cost import NO_COST, Cost, Widths
 from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
+from methods.parts.grid_pairs import DISTANCES
+from methods.parts.grid_resize import RESIZINGS
 from methods.parts.match import target_count
 from methods.parts.order import ORDERS
 from methods.parts.score import DIRECTIONS, READINGS, SCORES, SIGNED, score_of
@@ -21,7 +25,7 @@ SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
 PAIRED = ("odd-even", "halves")
 # These take as many cells from every row, and then from every column, of a rectangle.
-GRID: tuple[str, ...] = ()
+GRID = ("grid-pairs", "grid-resize")
 MATCHINGS = (
     "lowest",
     "fused",
@@ -31,9 +35,11 @@ MATCHINGS = (
     "neighbours",
     "spaced",
     "runs",
+    *GRID,
     "nothing",
 )
-WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "drop")
+ON_GRID = ("sum", "mean", "size", "drop")
+WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "sum", "drop")
 
 # The names that each part may have. SCORES and FEATURES grow by those of third parties.
 PARTS: Mapping[str, Collection[str]] = {
@@ -42,6 +48,8 @@ PARTS: Mapping[str, Collection[str]] = {
     "direction": DIRECTIONS,
     "reading": READINGS,
     "feature": FEATURES,
+    "distance": DISTANCES,
+    "resize": RESIZINGS,
     "weights": WEIGHTS,
     "order": ORDERS,
 }
@@ -52,8 +60,9 @@ class Composition:
     """A way to reduce, as its four parts and their options.
 
     ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced
-                      | runs (see `methods.parts.match`), or nothing: no token goes, the order alone
-                      is changed
+                      | runs (see `methods.parts.match`) | grid-pairs | grid-resize (see
+                      `methods.parts.grid_pairs` and `grid_resize`), or nothing: no token goes, the
+                      order alone is changed
     ``score``         a name of `methods.parts.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
     ``reading``       what the score ``activation`` clips: ungated | gated | projected (see
@@ -67,8 +76,13 @@ class Composition:
     ``target_ratio``  size of the Target group over that of the Source group, None: all the rest
                       (keep-target-source)
     ``path``          sequence | grid: what neighbours are (runs)
+    ``distance``      l1 | l2 | cosine: how the feature tells two cells apart (grid-pairs)
+    ``pair_window``   pairs in a window, over which the merges of a row are shared out; 0: all of
+                      the row (grid-pairs)
+    ``resize``        area | bilinear | nearest: how the map is resampled (grid-resize)
     ``prune_ratio``   share of what goes that is dropped by score before the rest is matched
-    ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.parts.combine`)
+    ``weights``       mean | size | pair | delta-b | attention | sum | drop (see
+                      `methods.parts.combine`)
     ``branch_drop_ratio``, ``residual_drop_ratio``  share of the sources, the last to be matched,
                       that is dropped from that stream instead of merged; what is dropped from both
                       is gone
@@ -95,6 +109,9 @@ class Composition:
     neighbour_rank: int = 1
     target_ratio: float | None = 1.0
     path: str = "sequence"
+    distance: str = "l1"
+    pair_window: int = 5
+    resize: str = "area"
     prune_ratio: float = 0.0
     weights: str = "drop"
     branch_drop_ratio: float = 0.0
@@ -140,6 +157,10 @@ class Composition:
                 f"sensitivity scales a score that is never negative, not '{self.score}': "
                 "set it to 0"
             )
+        if self.matching in GRID:
+            self._refuse_on_grid()
+        elif self.weights == "sum":
+            raise UserError("weights 'sum' are those of grid-pairs: choose mean or size")
         # A merged token lives on in its target, and in another order the next token by position is
         # not the next of the scan: in neither case is it defined who takes over the decay.
         if self.aligned and (
@@ -148,6 +169,29 @@ class Composition:
             raise UserError(
                 "alignment follows dropped tokens in their order: "
                 "use weights=drop and order=restored"
+            )
+
+    def _refuse_on_grid(self) -> None:
+        """One line for each part that would break the rectangle, or have no meaning on it."""
+        if self.score is not None and self.feature is not None:
+            raise UserError(
+                f"matching '{self.matching}' ranks pairs by a score or by a feature: leave one out"
+            )
+        if self.matching == "grid-pairs" and self.weights not in ON_GRID:
+            raise UserError(
+                f"matching 'grid-pairs' cannot combine by '{self.weights}': "
+                f"use {', '.join(ON_GRID)}"
+            )
+        if self.order != "restored" or self.cls_placement != "exact":
+            raise UserError(
+                f"matching '{self.matching}' leaves a rectangle in its own order: "
+                "use order=restored and cls_placement=exact"
+            )
+        uneven = (self.cls_window, self.prune_ratio, self.aligned)
+        if any(uneven) or self.branch_drop_ratio or self.residual_drop_ratio:
+            raise UserError(
+                f"matching '{self.matching}' takes as many cells from every line, all alike: "
+                "use no cls_window, no share to be pruned or dropped, no alignment"
             )
 
     def canonical(self) -> dict[str, Any]:
@@ -199,11 +243,16 @@ class Composition:
     def cap(self, patches: int, specials: int = 1) -> int:
         """Most tokens that can go at one site, of the n that no window protects.
 
+        On the grid those of a square, see `cap_of_line`.
         Pairs: floor(n / 2), more when some are pruned first; neighbours: n - 1 less one bond for
         each special token, over which none goes; else all but one.
         """
         if self.matching == "nothing":
             return 0
+        if self.matching in GRID:
+            side = isqrt(patches)
+            left = side - self.cap_of_line(side)
+            return patches - left**2 if side**2 == patches else 0
         free = self.free(patches, specials)
         if self.matching in PAIRED:
             # With p pruned first, r - p sources must fit into half of the n - p left: 2 r - p <= n.
@@ -212,6 +261,10 @@ class Composition:
                 range(1, free), free, key=lambda r: 2 * r - part(self.prune_ratio, r)
             )
         return max(0, free - 1 - (specials if self.matching == "neighbours" else 0))
+
+    def cap_of_line(self, cells: int) -> int:
+        """Most of the `cells` of a row or column that can go: one of each pair, or all but one."""
+        return cells // 2 if self.matching == "grid-pairs" else max(0, cells - 1)
 
     def free(self, patches: int, specials: int) -> int:
         """How many of the patch tokens no window protects."""
@@ -255,6 +308,27 @@ class Composition:
         left = self.free(patches, shape.specials) - pruned
         return Cost(0, work) + self._comparison(left, removed - pruned, shape)
 
+    def cost_on_grid(self, before: tuple[int, int], after: tuple[int, int], shape: Widths) -> Cost:
+        """Work of narrowing the rectangle `before` (rows, columns) to `after`, of one image.
+
+        See `methods.parts.grid_cost`; the score as in `cost`.
+        """
+        if before == after:
+            return NO_COST
+        if self.matching == "grid-resize":
+            return grid_cost.of_resizing(self.resize, before, after, shape)
+        work = grid_cost.of_merging(self.weights, before, after, shape)
+        if self.score is not None:
+            tokens = before[0] * before[1] + shape.specials
+            score = score_of(self.score, self.reading)
+            work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
+            work += 4 * before[0] * before[1] if self.sensitivity else 0
+        if self.feature is not None:
+            work += grid_cost.of_comparing(
+                self.feature, self.distance, self.weights, before, after, shape
+            )
+        return Cost(0, work)
+
     def _comparison(self, patches: int, removed: int, shape: Widths) -> Cost:
         """The cost of comparing tokens by their feature."""
         if self.feature is None:
@@ -296,15 +370,25 @@ def _effective(composition: Composition) -> dict[str, Any]:
         fields["order"] = "restored" if fields["order"] == "appended" else fields["order"]
     if fields["order"] == "shuffled" and fields["shuffle"] == 0:
         fields["order"] = "restored"
+    if fields["matching"] == "grid-resize":
+        fields["weights"] = "mean"
+    pairs = fields["matching"] == "grid-pairs"
     scored = (
-        fields["matching"] in SCORED or fields["order"] == "score" or 0 < fields["prune_ratio"] < 1
+        fields["matching"] in SCORED
+        or pairs
+        or fields["order"] == "score"
+        or 0 < fields["prune_ratio"] < 1
     )
     unused = {
         "score": not scored,
         "reading": not scored or fields["score"] != "activation",
         "window": not scored,
         "sensitivity": not scored,
-        "feature": fields["matching"] not in COMPARED,
+        "feature": fields["matching"] not in COMPARED and not pairs,
+        "distance": not pairs or fields["feature"] is None,
+        # blind pairs are spread evenly over the whole line
+        "pair_window": not pairs or fields["feature"] is fields["score"] is None,
+        "resize": fields["matching"] != "grid-resize",
         "sources": fields["matching"] != "odd-even",
         "neighbour_rank": fields["matching"] not in COMPARED or fields["matching"] == "neighbours",
         "target_ratio": fields["matching"] != "keep-target-source",

@@ -119,6 +119,13 @@ def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
     return Published(DEPTH, {5: 156, 10: 124, 15: 100}).counts(shape)
 
 
+def storm(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """STORM on PlainMamba: 12, 10, 8 and 6 squared left after layers 4, 10, 16, 22 (from 0)."""
+    # After layer 4 is before 5. The release names the same layers of PlainMamba-L3, which has 36.
+    depth = max(DEPTH, shape.depth) if shape.walks else DEPTH
+    return Published(depth, {5: 144, 11: 100, 17: 64, 23: 36}).counts(shape)
+
+
 def fambav(shape: Shape, options: Mapping[str, object]) -> Counts:
     """Famba-V's layers: all (7 tokens), alternate (14), the lower five or from block 20 on (9)."""
     strategies = {

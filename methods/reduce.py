@@ -133,6 +133,8 @@ def weighed(
     """The coefficients of the combination."""
     # Sizes are fp32 always; an fp64 model must not lose digits through its coefficients.
     sizes = context.tokens.size.gather(1, context.patches).to(context.tokens.residual.dtype)
+    if composition.weights == "sum":
+        return combine.added(matching, sizes)
     if composition.weights == "pair":
         return combine.paired(matching, sizes)
     if composition.weights == "attention":

@@ -68,7 +68,7 @@ def points(run: Run) -> pd.DataFrame:
     )
     done = cells[(cells["status"] == "ok") & cells["top1"].notna()]
     groups = done.groupby(PLACE, dropna=False, sort=False)
-    names = ["method", "title", "family", "stochastic", "schedule", "cls_window"]
+    names = ["method", "title", "family", "stochastic", "coarse", "schedule", "cls_window"]
     first = groups[names].first().replace({"schedule": {"": np.nan}})
     spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count")
     frame = pd.concat([groups[MEANS].mean(), first, spread], axis=1).reset_index()

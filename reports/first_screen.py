@@ -223,6 +223,6 @@ def ranking(report: ReportData) -> list[Row]:
 def _off(row: Row, budget: float) -> str:
     """The share of FLOPs that a cell removes, if that is not the budget."""
     removed = row["removed"]
-    if not removed or not present(removed) or not other_work(removed, budget):
+    if not removed or not present(removed) or not other_work(removed, budget, row["coarse"]):
         return ""
     return f"−{budget_name(round(float(removed), 2))}"

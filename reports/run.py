@@ -221,7 +221,7 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
         row = _cell(json_object(inside(file, folder)), file.stem, convention)
         measured = timing.get(file.stem, {})
         rows.append(row | {name: measured.get(name) for name in TIMING})
-    columns = [*TEXTS, *NUMBERS, "stochastic", "beside"]
+    columns = [*TEXTS, *NUMBERS, "stochastic", "coarse", "beside"]
     frame = pd.DataFrame(rows, columns=None if rows else columns)
     for name in NUMBERS:
         frame[name] = frame[name].map(_number).astype("float64")
@@ -250,8 +250,18 @@ def _cell(cell: Row, key: str, convention: str) -> Row:
     row["total"] = total if _number(total) > 0 else None
     row["removed"] = mapping(cell.get("removed")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
+    row["coarse"] = _coarse(mapping(cell.get("removals")))
     row["beside"] = mapping(cell.get("beside"))
     return row
+
+
+def _coarse(removals: Row) -> bool:
+    """Whether whole rows and columns leave, so that a budget is met only roughly."""
+    return any(
+        _number(mapping(removal).get(name)) > 0
+        for removal in removals.values()
+        for name in ("rows", "columns")
+    )
 
 
 def _smaller(cells: pd.DataFrame, beside: pd.Series) -> pd.DataFrame:

@@ -53,6 +53,8 @@ KNOWN = {
     "random": ("#70757b", "#7d898b", "cross", PLAIN),
     "stride": ("#595f66", "#99a4a9", "down", PLAIN),
     "pool": ("#41474e", "#afbdc3", "plus", PLAIN),
+    "grid-pool": ("#686a77", "#839199", "square", PLAIN),
+    "grid-resize": ("#3a3c3e", "#c9cecf", "circle", PLAIN),
     "downsample": ("#2b3137", "#ced2d3", "diamond", PLAIN),
     "delta": ("#956a04", "#b27e4e", "cross", SCORE),
     "activation": ("#6b5e09", "#a49041", "pentagon", SCORE),
@@ -67,6 +69,7 @@ KNOWN = {
     "hsa": ("#0a553d", "#33b766", "diamond", MAMBA),
     "rmeeto": ("#0f304a", "#7ae7dd", "square", MAMBA),
     "fambav": ("#5c1c80", "#cd91c7", "plus", MAMBA),
+    "storm": ("#0c0eed", "#6cb0a1", "up", MAMBA),
     "oracle": ("#16723c", "#6dbe94", "star", OTHER),
 }
 # Of a smaller model, whose name stands at its point.

@@ -196,7 +196,7 @@ def _best(frame: pd.DataFrame) -> set[Any]:
     Cells that remove another share of FLOPs, such as those of a smaller image, are not among them.
     """
     best: set[Any] = set()
-    equal = [not other_work(row.removed, row.budget) for row in frame.itertuples()]
+    equal = [not other_work(row.removed, row.budget, row.coarse) for row in frame.itertuples()]
     rows = frame[frame["budget"].notna() & pd.Series(equal, index=frame.index, dtype=bool)]
     for _, those in rows.groupby(["backbone", "budget"]):
         shown = those["top1"].map(percent)
@@ -212,8 +212,8 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     """Return top-1 of one backbone in LaTeX for one column, methods by budgets.
 
     The best of a column is bold. A star marks a significant difference from the reference. A dagger
-    marks a cell whose share of FLOPs is more than half a point off its column; such cells are not
-    tested.
+    marks a cell whose share of FLOPs is more than half a point off its column, or 0.2 where whole
+    rows and columns leave; such cells are not tested.
     """
     part = frame[frame["backbone"] == backbone]
     budgets = sorted(part["budget"].dropna().unique())
@@ -224,7 +224,9 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
             f" *: differs from {reference} (5 %, Holm's correction for {corrected_for(part)} at a "
             "budget; interval without zero)."
         )
-    off_budget = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
+    off_budget = part.loc[
+        [other_work(row.removed, row.budget, row.coarse) for row in part.itertuples()]
+    ]
     dagger = ""
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
@@ -259,7 +261,7 @@ def _starred(row: dict[Any, Any] | None) -> str:
     if row is None:
         return latex(number(None, 0))
     mark = "$^{*}$" if row["significant"] else ""
-    if other_work(row["removed"], row["budget"]):
+    if other_work(row["removed"], row["budget"], row["coarse"]):
         mark = DAGGER
     text = latex(percent(row["top1"]))
     return (_bold(text) if row["best"] else text) + mark

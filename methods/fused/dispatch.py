@@ -38,7 +38,11 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     # A subclass, somebody else's, may mean something else by the same fields.
     if type(composition) is not Composition:
         return False
-    if composition.order != "restored" or composition.cls_placement != "exact":
+    if (
+        composition.keeps_rectangle
+        or composition.order != "restored"
+        or composition.cls_placement != "exact"
+    ):
         return False
     if _by_head(composition, tokens):
         return False

@@ -94,14 +94,32 @@ def arrange(
             kept = kept.gather(1, places)
         if requested.cls_placement != "exact":
             special = _misplaced(tokens, count, requested.cls_placement)
-        # Special tokens keep their places; the patches fill the others in their new order.
-        index = (
-            torch.empty_like(index)
-            .scatter_(1, special, tokens.special)
-            .scatter_(1, _others(special, count), kept)
-        )
-        slot = inverse(index, tokens.length)
+        return _filled(Arrangement(index, special, slot, source, before), tokens, kept)
     return Arrangement(index, special, slot, source, before)
+
+
+def arrange_on_grid(
+    tokens: TokenSequence, patches: Tensor, matching: Matching, kept: Tensor
+) -> Arrangement:
+    """Place the survivors among `patches` (B, n) in the order `kept` (B, m), given by rank.
+
+    Special tokens stand at their exact ranks by position.
+    """
+    requested = Arranged("restored", 1.0, "exact", Chance(0, tokens.image, 0))
+    arrangement = arrange(tokens, patches, matching, None, requested)
+    return _filled(arrangement, tokens, patches.gather(1, kept))
+
+
+def _filled(arrangement: Arrangement, tokens: TokenSequence, kept: Tensor) -> Arrangement:
+    """The arrangement with the patch tokens at `kept` (B, m), in that order, round the specials."""
+    special, count = arrangement.special, arrangement.index.shape[1]
+    # Special tokens keep their places; the patches fill the others in their new order.
+    index = (
+        torch.empty_like(arrangement.index)
+        .scatter_(1, special, tokens.special)
+        .scatter_(1, _others(special, count), kept)
+    )
+    return replace(arrangement, index=index, slot=inverse(index, tokens.length))
 
 
 def _inverted(slot: Tensor, count: int) -> Tensor:
@@ -208,9 +226,15 @@ def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
 
 
 def assembled(
-    tokens: TokenSequence, arrangement: Arrangement, branch: Merge, residual: Merge
+    tokens: TokenSequence,
+    arrangement: Arrangement,
+    branch: Merge,
+    residual: Merge,
+    lattice: tuple[int, int] | None = None,
 ) -> TokenSequence:
     """Build the reduced sequence, without the trace, which describes the old one.
+
+    `lattice` is the rectangle that its patch tokens fill, None for none.
 
     A token that is merged in either stream lives on in its target.
     """
@@ -224,7 +248,7 @@ def assembled(
         position=tokens.position.gather(1, index),
         size=new_sizes(tokens, arrangement, living),
         special=arrangement.special,
-        lattice=None,
+        lattice=lattice,
         owner=None if tokens.owner is None else new_owners(tokens.owner, arrangement, living),
         carry=None if tokens.carry is None else _carried(tokens.carry, index),
         trace=None,

@@ -58,6 +58,12 @@ def summed(matching: Matching, weight: Tensor) -> Coefficients:
     return Coefficients(share, back.where(merged, 0))
 
 
+def added(matching: Matching, like: Tensor) -> Coefficients:
+    """The plain sum of a target and its sources (STORM as released). `like` gives the dtype."""
+    share = (matching.target != matching.source).to(like.dtype)
+    return Coefficients(share, torch.zeros_like(share))
+
+
 def paired(matching: Matching, like: Tensor) -> Coefficients:
     """Pair averages (x_t + x_s) / 2, one source after the other in the order they were matched.
 

@@ -159,7 +159,7 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
     return Matching(a.gather(1, chosen), b.gather(1, kth(strongest, k)), b)
 
 
-def _centres(count: int, total: int, device: torch.device) -> Tensor:
+def centres(count: int, total: int, device: torch.device) -> Tensor:
     """`count` places spread evenly over 0..total-1: the middles of equal intervals."""
     # Intervals are at least 1 wide, so no place comes twice and the count is exact.
     return torch.div(
@@ -170,7 +170,7 @@ def _centres(count: int, total: int, device: torch.device) -> Tensor:
 def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
     """Keep n - r evenly spaced tokens, drop the others."""
     kept = torch.zeros(patches, dtype=torch.bool, device=device)
-    kept.scatter_(0, _centres(patches - r, patches, device), True)
+    kept.scatter_(0, centres(patches - r, patches, device), True)
     source = torch.argsort(kept.int(), stable=True)[:r].expand(batch, -1)
     return Matching(source, source, _nothing(source))
 

@@ -117,6 +117,11 @@ def _norm(context: SiteContext, direction: str) -> Tensor:
     )
 
 
+def _magnitude_of_residual(context: SiteContext, direction: str) -> Tensor:
+    """STORM's form for EViT: mean over channels of |residual|."""
+    return precise(context.tokens.residual).abs().mean(-1).gather(1, context.patches)
+
+
 def _cls_similarity(context: SiteContext, direction: str) -> Tensor:
     """Cosine of branch + residual with the class token, mean over several special tokens.
 
@@ -260,6 +265,7 @@ SCORES: dict[str, Score] = {
     ),
     "activation": ACTIVATIONS[READINGS[0]],
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
+    "magnitude": Score(_magnitude_of_residual, _fixed(), False, lambda n, k, s: n * (s.dim + 1)),
     "cls-similarity": Score(_cls_similarity, _fixed(), False, _cosines),
     "cls-attention": Score(
         _cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * (s.heads + 1)

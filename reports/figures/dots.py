@@ -79,5 +79,5 @@ def ranking(part: pd.DataFrame) -> tuple[pd.DataFrame, float]:
 
 def share_off(row: Mapping[Any, Any], budget: float) -> str:
     """Return the share of FLOPs removed, in brackets, if that is not the budget."""
-    away = present(row["removed"]) and other_work(row["removed"], budget)
+    away = present(row["removed"]) and other_work(row["removed"], budget, row["coarse"])
     return f" (\u2212{percent(row['removed'], 0)} %)" if away else ""

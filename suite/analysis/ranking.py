@@ -45,7 +45,8 @@ def _places(part: BackboneStatistics, at: BudgetStatistics) -> list[Place]:
     oracles = {record.label for record in part.records if record.method == ORACLE}
     rivals = []
     for cell in at.cells:
-        if cell.label not in oracles and not other_work(cell.removed, at.budget):
+        away = other_work(cell.removed, at.budget, cell.coarse)
+        if cell.label not in oracles and not away:
             rivals.append(cell)
     return rank(rivals)
 

@@ -171,7 +171,7 @@ def outcomes_of(label: str, seeds: Sequence[CellRecord], results: Results) -> Ou
     hits = [results.hits(record.key) for record in seeds]
     correct = np.stack([right for _, right in hits])
     first = seeds[0]
-    return Outcomes(label, correct, hits[0][0], first.removed_share, first.kind)
+    return Outcomes(label, correct, hits[0][0], first.removed_share, first.kind, first.coarse)
 
 
 def reference_of(

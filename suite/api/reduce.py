@@ -21,9 +21,9 @@ from suite.api.trace import TokenTrace, traced
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.evaluation.runner import embed
-from suite.plan.budget import Plan, plan_of
+from suite.plan.budget import Plan
 from suite.plan.cells import DENSE, REMOVING, Cell
-from suite.plan.layout import at_own_sites, bare_cell, planned_cell
+from suite.plan.layout import at_own_sites, bare_cell, counted_plan, planned_cell
 from suite.plan.loading import check_runs
 from suite.plan.schedule import check_sites, default_sites, spell
 from suite.plan.settings import one_spelling, resolve
@@ -149,7 +149,8 @@ def reduce(
 
     Give either a `budget`, the share of the model's FLOPs to remove (0.4: 40 %, the method's own
     cost included, within 0.24 point), or `counts`: so many patch tokens at every site (ToMe's r; as
-    many as the method can take where fewer are left), at each site in order, or {block: tokens}.
+    many as the method can take where fewer are left), at each site in order, or {block: tokens}. A
+    method of the grid removes whole rows and columns: as nearly so many as it can.
 
     With a budget, `schedule` spreads the removal: ``tuned`` is the setting picked for these weights
     in the bundled table or in `tries` (a `tune` run), else the method's own, constant-ratio if it
@@ -220,7 +221,7 @@ def _by_counts(
         raise UserError(f"{name}: {cell.reason or 'removes no tokens, give a budget'}")
     asked = _asked(counts, sites, model, cell.composition)
     try:
-        return replace(cell, plan=plan_of(model.describe(), asked, cell.composition))
+        return replace(cell, plan=counted_plan(model.describe(), asked, cell.composition))
     except ValueError as error:
         raise UserError(f"{name}: {error}, so many the method cannot take: give fewer") from None
 
@@ -248,7 +249,8 @@ def _asked(
     for tokens in asked.values():
         if not isinstance(tokens, Integral) or tokens < 0:
             raise UserError(f"counts cannot be {tokens}: give whole numbers of tokens from 0 on")
-    if isinstance(counts, Integral):
+    # On the grid the nearest maps are taken, whatever is asked.
+    if isinstance(counts, Integral) and not composition.keeps_rectangle:
         left = shape.patches
         for site in chosen:
             # As ToMe's published rule: what pairs tokens takes at most half of them.

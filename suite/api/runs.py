@@ -96,8 +96,8 @@ class Run:
         ``difference`` is top-1 of `method` less that of `other` in [-1, 1], with the bootstrap
         interval ``difference_low`` to ``difference_high`` (95 %) and the exact ``p`` of the paired
         test; of several seeds all are used. ``p`` is None where their FLOPs differ by more than
-        0.5 point. Nothing is corrected: where many pairs are looked at, read ``p_holm`` in
-        ``statistics``.
+        0.5 point, or 0.2 where rows and columns leave. Nothing is corrected: where many pairs are
+        looked at, read ``p_holm`` in ``statistics``.
         """
         sides = [self._correctness(name, budget, backbone) for name in (method, other)]
         return paired(*sides)
@@ -114,6 +114,7 @@ class Run:
             frames[0]["image"].to_numpy(),
             float(removed),
             self._stored.kind,
+            bool(cells["coarse"].iloc[0]),
         )
 
     def _outcomes(self, cell: pd.Series) -> pd.DataFrame:

@@ -18,7 +18,8 @@ width:
     elementwise  counted as in `attention_block` and `mlp_block`
 
 A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps
-on it, which covers the whole grid however few tokens are left:
+on it, which covers the whole grid however few tokens are left, unless they fill a rectangle (S
+patches then, too):
 
     gemm         L C 2E + L E (R + 2N) + L R E + L E C
     conv         S E K                            S C 9 more behind a block with a local convolution
@@ -174,12 +175,16 @@ def totals(work: Flops) -> dict[str, int]:
     return {name: convention(work) for name, convention in CONVENTIONS.items()}
 
 
-def block_flops(shape: Shape, block: int, length: int) -> Flops:
-    """Work of one block on `length` tokens, special tokens included."""
+def block_flops(shape: Shape, block: int, length: int, on_grid: bool = False) -> Flops:
+    """Work of one block on `length` tokens, special tokens included.
+
+    `on_grid`: the patch tokens fill a rectangle, which is all that convolutions on the grid cover.
+    """
     if shape.work:
         return Flops(**shape.work(shape, block, length)._asdict())
     if shape.walks:
-        return walk_block(shape, block, length)
+        cells = length - shape.specials if on_grid else shape.patches
+        return walk_block(shape, block, length, cells)
     if shape.scan_heads:
         return headed_block(shape, length)
     if not shape.heads:
@@ -214,8 +219,10 @@ def mlp_block(shape: Shape, length: int) -> Flops:
 
 
 @lru_cache(maxsize=8192)
-def walk_block(shape: Shape, block: int, length: int) -> Flops:
+def walk_block(shape: Shape, block: int, length: int, cells: int) -> Flops:
     """Work of one block of zig-zag scans; the last includes the norm and the mean of all tokens.
+
+    `cells` are those of the grid that the convolutions cover.
 
     Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the
     grid, bias 1 and SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the
@@ -226,13 +233,12 @@ def walk_block(shape: Shape, block: int, length: int) -> Flops:
     """
     C, E, N, K, L = shape.dim, shape.inner, shape.states, shape.directions, length
     projections = L * E * (shape.dt_rank + 2 * N) + L * shape.dt_rank * E
-    # the convolutions see the whole grid, not the tokens that are left
-    conv = shape.patches * E * shape.conv_kernel
+    conv = cells * E * shape.conv_kernel
     elementwise = 9 * L * C + L * E * (2 + 3 * K + (K - 1) + 5) + K * L * N
-    elementwise += 5 * shape.patches * E
+    elementwise += 5 * cells * E
     if block < shape.local:
-        conv += 9 * shape.patches * C
-        elementwise += L * C + 7 * shape.patches * C
+        conv += 9 * cells * C
+        elementwise += L * C + 7 * cells * C
     if block == shape.depth - 1:
         elementwise += 10 * L * C
     return Flops(
@@ -320,9 +326,15 @@ def stem_flops(shape: Shape) -> Flops:
     )
 
 
-def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ()) -> Flops:
+def count(
+    shape: Shape,
+    lengths: Sequence[int],
+    reductions: Sequence[Cost] = (),
+    on_grid: bool = False,
+) -> Flops:
     """Work for one image with `lengths[i]` tokens in block i, and for the `reductions` between.
 
+    `on_grid`: the reductions keep a rectangle (see `block_flops`).
     ValueError unless there is a length for each block.
     """
     if len(lengths) != shape.depth:
@@ -331,7 +343,7 @@ def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ())
         )
     work = stem_flops(shape)
     for block, length in enumerate(lengths):
-        work = work + block_flops(shape, block, length)
+        work = work + block_flops(shape, block, length, on_grid)
     own = Flops(
         reduction_macs=sum(cost.matmul_macs for cost in reductions),
         reduction_arithmetic=sum(cost.arithmetic for cost in reductions),

@@ -106,7 +106,7 @@ def plan_of(shape: Shape, counts: Mapping[int, int], reduction: Reduction | None
         patches -= tokens
     lengths, costs = _lengths_and_costs(shape, counts, reduction)
     removals = {site: Removal(tokens=tokens) for site, tokens in counts.items()}
-    return _finished(shape, removals, tuple(lengths), count(shape, lengths, costs), shape)
+    return finished(shape, removals, tuple(lengths), count(shape, lengths, costs), shape)
 
 
 def dense_plan(shape: Shape) -> Plan:
@@ -128,7 +128,7 @@ def _lengths_and_costs(
     return lengths, costs
 
 
-def _finished(
+def finished(
     shape: Shape,
     removals: Mapping[int, Removal],
     lengths: tuple[int, ...],
@@ -261,9 +261,7 @@ def solve(problem: Problem, budget: float) -> Plan:
     most = problem.removed(problem.survivors(problem.largest_scale))
     if most < budget - TOLERANCE:
         why = f"at most {100 * most:.1f} % on these sites"
-        raise BudgetUnreachable(
-            budget, most, f"cannot remove {_percent(budget)} of the work: {why}"
-        )
+        raise BudgetUnreachable(budget, most, f"cannot remove {percent(budget)} of the work: {why}")
     below, above = _bisect(problem, lambda tried: problem.removed(tried) >= min(budget, most))
     steps = _between(problem, below, above)
     best = min(steps, key=lambda step: abs(problem.removed(step) - budget))
@@ -271,7 +269,7 @@ def solve(problem: Problem, budget: float) -> Plan:
     # Small sequences have few plans; one that is far off would be compared unfairly.
     if abs(achieved - budget) > TOLERANCE:
         why = (
-            f"no whole number of tokens removes {_percent(budget)} of the work, nearest is "
+            f"no whole number of tokens removes {percent(budget)} of the work, nearest is "
             f"{100 * achieved:.2f} %"
         )
         raise BudgetUnreachable(budget, achieved, why)
@@ -325,8 +323,9 @@ def smaller_image(shape: Shape, grid: int) -> Plan:
     """Plan of an image, or clip, of grid x grid patches a frame, compared with the full one."""
     small = replace(shape, patches=shape.frames * grid * grid)
     lengths = (small.length,) * small.depth
-    return _finished(small, {}, lengths, dense(small), shape)
+    return finished(small, {}, lengths, dense(small), shape)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as it stands in messages: 42.5 %."""
     return f"{100 * share:.4g} %"

@@ -31,7 +31,7 @@ DENSE = MethodSpec("none", {})
 REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
 BASELINES = ("random", "stride", "pool", "downsample")
 # Under protocol `paper` these have budgets to meet: those of the published schedules.
-MATCHED = ("mtr", *BASELINES)
+MATCHED = ("mtr", *BASELINES, "grid-pool", "grid-resize")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,8 @@ def reducers(composition: Composition, plan: Plan, seed: int) -> dict[int, Reduc
 @cache
 def reducer(composition: Composition, removal: Removal, site: int, seed: int) -> Reducer:
     """Build a reducer once, so that cells that share it can be seen to share it."""
-    return TokenReducer(composition, removal.tokens, site, seed)
+    lines = removal.rows, removal.columns
+    return TokenReducer(composition, removal.tokens, site, seed, lines)
 
 
 @cache

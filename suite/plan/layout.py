@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from backbones.base import Backbone
@@ -14,6 +14,7 @@ from suite.config.run_spec import RunSpec
 from suite.plan.budget import (
     BudgetUnreachable,
     Free,
+    Plan,
     Problem,
     dense_plan,
     nearest_grid,
@@ -23,6 +24,7 @@ from suite.plan.budget import (
     solve_tokens,
 )
 from suite.plan.cells import DENSE, MATCHED, Cell
+from suite.plan.grid_budget import plan_near, solve_on_grid, solve_tokens_on_grid
 from suite.plan.schedule import check_sites, default_sites, find_schedule
 from suite.plan.settings import Chosen, Resolved, Sites
 from suite.store.schema import Removal
@@ -30,6 +32,7 @@ from suite.store.unstated import UNSTATED
 from suite.tries.settings import with_setting
 
 SOLVERS = {"matched": solve, "tokens": solve_tokens}
+GRID_SOLVERS = {"matched": solve_on_grid, "tokens": solve_tokens_on_grid}
 
 
 def layout(name: str, model: Backbone, chosen: Chosen, spec: RunSpec, context: str) -> list[Cell]:
@@ -110,10 +113,28 @@ def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
     if not counts:
         return replace(cell, reason=f"{model.name} is too small for the schedule of its paper")
     try:
-        plan = plan_of(shape, counts, cell.composition)
+        plan = counted_plan(shape, counts, cell.composition)
     except ValueError as error:
         return replace(cell, reason=str(error))
     return replace(cell, plan=plan, budget=round(plan.removed[convention], 4))
+
+
+def counted_plan(shape: Shape, counts: Mapping[int, int], composition: Composition) -> Plan:
+    """Make the plan that removes `counts[site]` tokens at each site; ValueError if it cannot.
+
+    A composition that keeps a rectangle leaves the maps nearest to that.
+    """
+    if composition.keeps_rectangle:
+        return plan_near(shape, counts, composition)
+    return plan_of(shape, counts, composition)
+
+
+def solved(problem: Problem, budget: float, protocol: str = "matched") -> Plan:
+    """Solve a budget by the protocol, in tokens or in rows and columns; `BudgetUnreachable`."""
+    reduction = problem.reduction
+    if isinstance(reduction, Composition) and reduction.keeps_rectangle:
+        return GRID_SOLVERS[protocol](problem, reduction, budget)
+    return SOLVERS[protocol](problem, budget)
 
 
 def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
@@ -134,7 +155,7 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
             assert cell.setting is not None
             schedule = find_schedule(cell.setting.schedule)
             problem = Problem(shape, reduction, sites, schedule, spec.flops_convention)
-            return replace(cell, plan=SOLVERS[cell.protocol](problem, budget))
+            return replace(cell, plan=solved(problem, budget, cell.protocol))
         grid = nearest_grid(shape, budget, spec.flops_convention)
     except BudgetUnreachable as error:
         return replace(cell, reason=str(error), closest=error.nearest)

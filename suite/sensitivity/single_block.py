@@ -12,9 +12,9 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.spec import parse_all
 from suite.analysis.tokens import kept_tables
-from suite.plan.budget import dense_plan, plan_of
+from suite.plan.budget import dense_plan
 from suite.plan.cells import DENSE, Cell
-from suite.plan.layout import incompatibility, merge_equal
+from suite.plan.layout import counted_plan, incompatibility, merge_equal
 from suite.plan.prepare import Prepared
 from suite.sensitivity.intervals import interval_rows
 from suite.sensitivity.spec import SensitivitySpec
@@ -66,7 +66,7 @@ def _cells_of_method(
     sites = [layer for layer in layers if layer]
     shape = model.describe()
     try:
-        plans = [plan_of(shape, {site: group}, cell.composition) for site in sites]
+        plans = [counted_plan(shape, {site: group}, cell.composition) for site in sites]
     except ValueError as error:
         # Every layer has the same number of tokens here, so all plans fail or none does.
         yield replace(cell, reason=str(error))

@@ -170,7 +170,8 @@ def rivals_of(method: AtSetting, blind: Iterable[AtSetting]) -> list[AtSetting]:
     """
     baselines: dict[str, list[AtSetting]] = {}
     for cell in blind:
-        if not other_work(cell.outcomes.removed, method.outcomes.removed):
+        coarse = cell.outcomes.coarse or method.outcomes.coarse
+        if not other_work(cell.outcomes.removed, method.outcomes.removed, coarse):
             baselines.setdefault(cell.method, []).append(cell)
     rivals = []
     for cells in baselines.values():

@@ -31,6 +31,8 @@ class Outcomes:
         images: (n,) number of each image in its data set.
         removed: share of the dense model's work removed, in the run's convention.
         kind: whether the images are images or videos.
+        coarse: whether whole rows and columns leave, so that a budget is met only as near as those
+            allow.
 
     """
 
@@ -39,6 +41,7 @@ class Outcomes:
     images: NDArray[np.int64]
     removed: float = 0.0
     kind: str = "images"
+    coarse: bool = False
 
     def __post_init__(self) -> None:
         """ValueError unless each image has one column, and there is at least one hit or miss."""

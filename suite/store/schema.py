@@ -37,6 +37,10 @@ class Removal(Stored):
 
     tokens: int
     """patch tokens that leave the sequence"""
+    rows: int = 0
+    """rows that leave the map, of a method that keeps it a rectangle"""
+    columns: int = 0
+    """columns that leave it"""
 
 
 class ClassificationMetrics(Stored):
@@ -167,6 +171,11 @@ class CellRecord(Stored):
         if self.schedule is None:
             return None
         return Setting(self.schedule, self.cls_window or 0)
+
+    @property
+    def coarse(self) -> bool:
+        """Whether whole rows and columns leave, so that a budget is met only roughly."""
+        return any(removal.rows or removal.columns for removal in self.removals.values())
 
     @property
     def removed_share(self) -> float:

@@ -199,7 +199,7 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
 def _is_off_budget(record: CellRecord) -> bool:
     if record.status != "ok" or not record.budget:
         return False
-    return other_work(record.removed_share, record.budget)
+    return other_work(record.removed_share, record.budget, record.coarse)
 
 
 def left_out(records: Sequence[CellRecord]) -> list[str]:

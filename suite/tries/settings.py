@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backbones.common.errors import UserError
+from backbones.common.registry import BUILT_IN
+from methods import METHODS
 from methods.base import SCHEDULES, WINDOW, Method
 from methods.spec import MethodSpec
 
@@ -27,6 +29,15 @@ class Setting:
     def __str__(self) -> str:
         """The setting in words: ``staged``, or ``rising, window 4``."""
         return f"{self.schedule}, window {self.cls_window}" if self.cls_window else self.schedule
+
+
+def on_grid(text: str) -> bool:
+    """Whether the method of this text, one of ours, removes whole rows and columns.
+
+    A text of somebody else's is not read: that could run a file.
+    """
+    name = text.partition("[")[0]
+    return METHODS.origin(name) == BUILT_IN and METHODS[name].on_grid
 
 
 def default_setting(method: Method) -> Setting:

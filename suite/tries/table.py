@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.stats.correctness import Outcomes
-from suite.tries.settings import Setting
+from suite.tries.settings import Setting, on_grid
 
 # Version of the protocol: raise it when other settings are tried, or are picked by another rule.
 PROTOCOL = 1
@@ -147,4 +147,5 @@ class Tries:
         """What a try got right, under the name `label`; None if it has no answers."""
         if row is None or row.correct is None or row.removed is None:
             return None
-        return Outcomes(label, row.correct[None], self.images, row.removed)
+        correct = row.correct[None]
+        return Outcomes(label, correct, self.images, row.removed, coarse=on_grid(row.method))

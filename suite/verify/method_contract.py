@@ -49,20 +49,45 @@ def tokens_before(composition: Composition, side: int, batch: int = 3) -> TokenS
 
 
 def reduced(
-    composition: Composition, tokens: TokenSequence, count: int, seed: int = 0
+    composition: Composition, tokens: TokenSequence, removal: Removal, seed: int = 0
 ) -> TokenSequence:
-    """The tokens after the method removed `count` of them."""
-    return reducer(composition, Removal(tokens=count), SITE, seed)(tokens)
+    """The tokens after the method removed what `removal` says."""
+    return reducer(composition, removal, SITE, seed)(tokens)
+
+
+def removal_of(side: int, rows: int, columns: int) -> Removal:
+    """So many rows and columns of side x side patches."""
+    left = (side - rows) * (side - columns)
+    return Removal(tokens=side * side - left, rows=rows, columns=columns)
+
+
+def removals(composition: Composition, side: int) -> list[Removal]:
+    """One of side x side patches, or a line of them, a part, and as much as the cap allows."""
+    if composition.keeps_rectangle:
+        most = composition.cap_of_line(side)
+        lines = {(0, 1), (1, 0), (most // 2, most), (most, most)} if most else {(0, 0)}
+        return [removal_of(side, *taken) for taken in sorted(lines - {(0, 0)})]
+    cap = composition.cap(side * side)
+    counts = sorted({1, side * side // 3, cap} - {0})
+    return [Removal(tokens=count) for count in counts if count <= cap]
+
+
+def half(composition: Composition, side: int) -> Removal | None:
+    """Half of what the cap allows of side x side patches, at least one; None if it allows none."""
+    if composition.keeps_rectangle:
+        most = composition.cap_of_line(side)
+        return removal_of(side, -(-most // 2), -(-most // 2)) if most else None
+    cap = composition.cap(side * side)
+    return Removal(tokens=max(1, cap // 2)) if cap else None
 
 
 def steps(composition: Composition) -> Iterator[Step]:
-    """Reductions of 1 to 64 patches by one, by a third, and by as many as the cap allows."""
+    """Reductions of 1 to 64 patches by little, by a part, and by as many as the cap allows."""
     for side in SIDES:
-        cap = composition.cap(side * side)
-        for count in sorted({1, side * side // 3, cap} - {0}):
-            if count <= cap:
-                tokens = tokens_before(composition, side)
-                yield Step(composition, tokens, reduced(composition, tokens, count), count)
+        for removal in removals(composition, side):
+            tokens = tokens_before(composition, side)
+            after = reduced(composition, tokens, removal)
+            yield Step(composition, tokens, after, removal.tokens)
 
 
 def on_every_step(check: StepCheck) -> Check:
@@ -87,35 +112,42 @@ def check_needs(composition: Composition) -> str:
 def check_nothing(composition: Composition) -> str:
     """With nothing to remove it returns its tokens bit for bit."""
     tokens = tokens_before(composition, 5)
-    same = same_tokens(reduced(composition, tokens, 0), tokens)
+    same = same_tokens(reduced(composition, tokens, Removal(tokens=0)), tokens)
     return "" if same else "tokens changed although none was to go"
 
 
 def check_cap(composition: Composition) -> str:
     """Its cap is never negative or all patches, and more than the cap is a UserError."""
-    for patches in range(1, 65):
-        cap = composition.cap(patches)
-        if not 0 <= cap < patches:
-            return f"cap({patches}) is {cap}: it must be from 0 to {patches - 1}"
+    for count in range(1, 65):
+        on_grid = composition.keeps_rectangle
+        cap = composition.cap_of_line(count) if on_grid else composition.cap(count)
+        if not 0 <= cap < count:
+            name = "cap_of_line" if on_grid else "cap"
+            return f"{name}({count}) is {cap}: it must be from 0 to {count - 1}"
     # A cap that clamps in silence would give a budget other than the solver's.
-    beyond = composition.cap(25) + 1
+    if composition.keeps_rectangle:
+        beyond = removal_of(5, composition.cap_of_line(5) + 1, 0)
+    else:
+        beyond = Removal(tokens=composition.cap(25) + 1)
     try:
         reduced(composition, tokens_before(composition, 5), beyond)
     except UserError:
         return ""
-    return f"removing {beyond} of 25 patches, one more than the cap, was not refused with UserError"
+    what = f"{beyond.rows} of 5 rows" if beyond.rows else f"{beyond.tokens} of 25 patches"
+    return f"removing {what}, one more than the cap, was not refused with UserError"
 
 
 def check_seed(composition: Composition) -> str:
     """The same seed gives the same result, another seed another one only if it is stochastic."""
     tokens = tokens_before(composition, 8)
     # Half the cap: at the cap itself some methods have no choice left to draw.
-    count = max(1, composition.cap(64) // 2)
-    first = reduced(composition, tokens, count)
-    if not same_tokens(first, reduced(composition, tokens, count)):
+    part = half(composition, 8)
+    assert part is not None
+    first = reduced(composition, tokens, part)
+    if not same_tokens(first, reduced(composition, tokens, part)):
         return "two runs with one seed differ"
     # one other seed may give the same result by chance, three will not
-    others = [reduced(composition, tokens, count, seed) for seed in (1, 2, 3)]
+    others = [reduced(composition, tokens, part, seed) for seed in (1, 2, 3)]
     differs = not all(same_tokens(first, other) for other in others)
     if differs and not composition.stochastic:
         return "the seed makes a difference, but the method does not say that it is stochastic"
@@ -127,14 +159,14 @@ def check_seed(composition: Composition) -> str:
 def check_batch(composition: Composition) -> str:
     """What becomes of an image does not depend on its batch, to the bit on CPU."""
     for side in SIDES[1:]:
-        count = composition.cap(side * side)
-        if not count:
+        removal = ([None, *removals(composition, side)])[-1]
+        if removal is None:
             continue
         tokens = tokens_before(composition, side)
-        batch = reduced(composition, tokens, count)
+        batch = reduced(composition, tokens, removal)
         for row in range(tokens.batch):
             # Whole runs must not depend on --batch-size.
-            alone = reduced(composition, single_image(tokens, row), count)
+            alone = reduced(composition, single_image(tokens, row), removal)
             if not same_tokens(alone, single_image(batch, row)):
                 return (
                     f"image {row} of a batch of 3 differs from the same image alone "
@@ -146,25 +178,30 @@ def check_batch(composition: Composition) -> str:
 def check_inputs(composition: Composition) -> str:
     """It leaves its input unchanged."""
     tokens, again = tokens_before(composition, 5), tokens_before(composition, 5)
-    reduced(composition, tokens, max(1, composition.cap(25) // 2))
+    part = half(composition, 5)
+    assert part is not None
+    reduced(composition, tokens, part)
     return "" if same_tokens(tokens, again) else "its input was changed in place"
 
 
 def check_cost(composition: Composition) -> str:
     """Its closed-form cost counts its matrix products exactly."""
     for side in SIDES[1:]:
-        patches = side * side
-        count = max(1, composition.cap(patches) // 2)
-        if count > composition.cap(patches):
+        removal, shape = half(composition, side), model(side).describe()
+        if removal is None:
             continue
         tokens = tokens_before(composition, side, batch=1)
         # By a counter that knows nothing of cost(): the budget is met with this figure.
-        counted = count_with_torch(partial(reduced, composition, tokens, count)).gemm
-        stated = composition.cost(patches, count, model(side).describe()).matmul_macs
+        counted = count_with_torch(partial(reduced, composition, tokens, removal)).gemm
+        if composition.keeps_rectangle:
+            left = side - removal.rows, side - removal.columns
+            stated = composition.cost_on_grid((side, side), left, shape).matmul_macs
+        else:
+            stated = composition.cost(side * side, removal.tokens, shape).matmul_macs
         if counted != stated:
             return (
-                f"removing {count} of {patches} takes {counted:,} multiply-accumulates, "
-                f"cost() says {stated:,}"
+                f"removing {removal.tokens} of {side * side} takes {counted:,} "
+                f"multiply-accumulates, cost() says {stated:,}"
             )
     return ""
 

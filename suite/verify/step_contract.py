@@ -70,8 +70,24 @@ def check_specials(step: Step) -> str:
     return ""
 
 
+def check_rectangle(step: Step) -> str:
+    """What keeps a rectangle says which; after anything else there is none."""
+    before, after = step.before.rectangle, step.after.rectangle
+    if not step.composition.keeps_rectangle:
+        return "" if step.after.lattice is None else "`lattice` was not set to None"
+    if before is None or after is None:
+        return f"`lattice` is {step.after.lattice}, which the patch tokens do not fill"
+    if after[0] > before[0] or after[1] > before[1]:
+        return f"{before[0]} x {before[1]} tokens became {after[0]} x {after[1]}"
+    return ""
+
+
 def check_order(step: Step) -> str:
-    """Order restored means patches by increasing position; any order keeps each position once."""
+    """Order restored means patches by increasing position; any order keeps each position once.
+
+    What keeps a rectangle has the order of its rows and columns: down a column of a map that was
+    whole, tokens come from rows further down.
+    """
     before, after = step.before, step.after
     if not bool((after.position.sort(dim=1).values.diff(dim=1) > 0).all()):
         return "a position occurs twice in the sequence"
@@ -82,6 +98,15 @@ def check_order(step: Step) -> str:
     # the special tokens' places are checked on their own
     is_patch = torch.ones_like(after.position, dtype=torch.bool).scatter_(1, after.special, False)
     patches = after.position[is_patch].view(after.batch, -1)
+    if step.composition.keeps_rectangle:
+        rectangle, whole = after.rectangle, before.length == before.original_length
+        if rectangle is None or not whole:
+            return ""
+        special = before.position.gather(1, before.special)
+        cells = patches - (special[:, None, :] < patches[:, :, None]).sum(2)
+        rows = (cells // before.grid[2]).unflatten(1, rectangle)
+        increase = bool((rows.diff(dim=1) > 0).all())
+        return "" if increase else "the rows of the map are mixed"
     if step.composition.order == "restored" and not bool((patches.diff(dim=1) > 0).all()):
         return "positions do not increase"
     return ""
@@ -149,6 +174,7 @@ def _of_image(values: TokenSequence | Trace, row: int) -> dict[str, Any]:
 STEP_CHECKS: tuple[StepCheck, ...] = (
     check_count,
     check_specials,
+    check_rectangle,
     check_order,
     check_sizes,
     check_finite,

@@ -3,9 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
+from methods import METHODS
 from methods.base import Method, Option
 
+
+def keeps_rectangle(name: str) -> bool:
+    """Whether the method takes rows and columns, not a number of tokens."""
+    composition = METHODS[name].compose()
+    return composition is not None and composition.keeps_rectangle
+
+
+SEQUENCE = [name for name in METHODS if METHODS[name].kind == "sequence"]
+BY_COUNT = [name for name in SEQUENCE if not keeps_rectangle(name)]
+ON_GRID = [name for name in SEQUENCE if keeps_rectangle(name)]
+
 NUMBERS: dict[str, tuple[Any, ...]] = {
+    "window": (5, 0, 1, 2),
     "targets": (1.0, 0.0, 0.5, 3.0),
     "shuffle": (1.0, 0.0, 0.5),
     "cls_window": (0, 1, 2),

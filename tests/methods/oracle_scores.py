@@ -185,6 +185,7 @@ def plain_score(image: Image, token: Token, recipe: dict[str, Any], seed: int, s
     trace, i = image.trace, token.index
     scores: dict[str, Callable[[], float]] = {
         "delta": lambda: sum(average(trace["delta"][s][i]) for s in directions),
+        "magnitude": lambda: average([abs(v) for v in token.residual]),
         "b": lambda: sum(average([abs(v) for v in trace["B"][s][i]]) for s in directions),
         "c": lambda: sum(average([abs(v) for v in trace["C"][s][i]]) for s in directions),
         "delta-b": lambda: input_gate(image, i, directions),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from option_values import every
+from option_values import BY_COUNT, every
 from torch import Tensor
 
 from backbones.common.errors import UserError
@@ -21,7 +21,7 @@ from methods.reducer import Reducer
 from methods.spec import parse
 from suite.verify.step_contract import Step, same_tokens, single_image, step_problem
 
-REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
+REDUCING = BY_COUNT  # of the others see test_narrow.py
 
 
 @st.composite

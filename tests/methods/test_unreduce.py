@@ -7,18 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from option_values import BY_COUNT
 from torch import Tensor
 
 from backbones.layers.mixer import OUTPUTS
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.unreduce import Fill, on_grid, unreduce
-from methods import METHODS
 from methods.composition import Composition
 from methods.reducer import Reducer
 from methods.spec import parse
 
 Fabricate = Callable[..., TokenSequence]
-REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
+REDUCING = BY_COUNT
 GRID, SPECIAL = (2, 3, 4), (5, 20)
 
 

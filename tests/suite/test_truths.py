@@ -19,7 +19,8 @@ from methods.composition import Composition
 from methods.parts.assemble import permuted
 from methods.parts.order import Chance
 from methods.reducer import Reducer
-from suite.plan.layout import incompatibility
+from suite.plan.cells import reducers
+from suite.plan.layout import counted_plan, incompatibility
 from suite.verify.step_contract import Step, same_tokens, step_problem
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
@@ -95,9 +96,17 @@ def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
     composition = draw(compositions(model.provides))
     assume(incompatibility(composition, model) is None)
     plan, standing = {}, model.describe().patches
-    for site in draw(st.sets(st.sampled_from(model.sites), min_size=1)):
-        remove = draw(st.integers(0, composition.cap(standing, len(model.special_places))))
-        plan[site] = Reducer(composition, remove, site, draw(st.integers(0, 3)))
+    sides = model.describe().rectangle
+    for site in sorted(draw(st.sets(st.sampled_from(model.sites), min_size=1))):
+        lines = (0, 0)
+        if composition.keeps_rectangle:
+            assert sides is not None
+            lines = tuple(draw(st.integers(0, composition.cap_of_line(side))) for side in sides)
+            sides = sides[0] - lines[0], sides[1] - lines[1]
+            remove = standing - sides[0] * sides[1]
+        else:
+            remove = draw(st.integers(0, composition.cap(standing, len(model.special_places))))
+        plan[site] = Reducer(composition, remove, site, draw(st.integers(0, 3)), lines)
         standing -= remove
     return model, composition, dict(sorted(plan.items()))
 
@@ -234,7 +243,8 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
     if incompatibility(composition, model):
         return
     pixels = images(model, 33)
-    plan = {site: Reducer(composition, 20, site, 1) for site in (1, 3) if site in model.sites}
+    counts = {site: 20 for site in (1, 3) if site in model.sites}
+    plan = reducers(composition, counted_plan(model.describe(), counts, composition), 1)
 
     def logits(rows: slice) -> Tensor:
         return model.readout(
@@ -257,9 +267,15 @@ def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
         with pytest.raises(UserError, match=f"no .*{min(missing)}"):
             model.run(model.embed(images(model, 2)), 0, site, needs=composition.needs)
         return
-    if composition.needs_class_token and not model.special_places:
+    if incompatibility(composition, model):
         pytest.skip("a cell that a run skips, with its reason: tests/suite/plan")
     tokens = model.run(model.embed(images(model, 2)).tracked(), 0, site, needs=composition.needs)
-    count = min(4, composition.cap(model.describe().patches, len(model.special_places)))
-    check_step(tokens, Reducer(composition, count, site)(tokens), composition, count)
+    count = (
+        4
+        if composition.keeps_rectangle
+        else composition.cap(model.describe().patches, len(model.special_places))
+    )
+    plan = counted_plan(model.describe(), {site: min(4, count)}, composition)
+    (reducer,) = reducers(composition, plan, 0).values()
+    check_step(tokens, reducer(tokens), composition, plan.removals[site].tokens)
     assert same_tokens(Reducer(composition, 0, site)(tokens), tokens)

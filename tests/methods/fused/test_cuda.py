@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from option_values import BY_COUNT
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
-from methods import METHODS
 from methods.parts.counter_random import uniform
 from methods.reducer import Reducer
 from methods.spec import parse
 
 pytestmark = pytest.mark.gpu
 TEXTS = [
-    *(name for name in METHODS if METHODS[name].kind == "sequence"),
+    *BY_COUNT,
     "mtr[weights=pair]",
     "mtr[order=shuffled,shuffle=0.5]",
     "tome[order=appended]",

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from option_values import BY_COUNT
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
-from methods import METHODS
 from methods import reduce as compose
 from methods.composition import Composition
 from methods.fused import dispatch as inference
@@ -57,7 +57,7 @@ def same(one: TokenSequence, other: TokenSequence) -> bool:
 @pytest.mark.parametrize(
     "text",
     [
-        *(name for name in METHODS if METHODS[name].kind == "sequence"),
+        *BY_COUNT,
         *("mtr[weights=pair,neighbour_rank=2]", "tome[cls_window=3,sources=odd]", "mtr[window=3]", "evit[weights=size]"),
         *("tome[feature=b]", "tome[feature=delta]", "random[weights=mean]", "utr[drop_ratio=1,residual_drop_ratio=0.3]"),
         *("pumer[weights=delta-b]", "evit[score=cls-similarity]", "mtr[score=hidden-attention,weights=delta-b]"),

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from option_values import BY_COUNT
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
-from methods import METHODS
 from methods import reduce as compose
 from methods.fused import dispatch as inference
 from methods.fused.gpu import reduce as gpu
@@ -23,7 +23,7 @@ from methods.spec import parse
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 TEXTS = [
-    *(name for name in METHODS if METHODS[name].kind == "sequence"),
+    *BY_COUNT,
     *(
         "mtr[drop_ratio=0.5]",
         "mtr[weights=pair]",

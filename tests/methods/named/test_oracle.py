@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from methods_oracle import oracle, recipe_of
-from option_values import every
+from option_values import BY_COUNT, every
 from oracle_scores import Token, image_of
 
 from backbones.common.errors import UserError
@@ -19,7 +19,7 @@ from methods.composition import Composition
 from methods.reducer import Reducer
 from methods.spec import MethodSpec
 
-REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
+REDUCING = BY_COUNT
 
 
 def widened(of: Any) -> Any:

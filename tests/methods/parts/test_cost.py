@@ -9,17 +9,17 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from option_values import BY_COUNT
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.sequence import TokenSequence
-from methods import METHODS
 from methods.composition import Composition
 from methods.reducer import Reducer
 from methods.spec import parse
 
 TEXTS = [
-    *(name for name in METHODS if METHODS[name].kind == "sequence"),
+    *BY_COUNT,
     "mtr[feature=b]",
     "mtr[feature=delta,targets=3]",
     "mtr[targets=0.3]",

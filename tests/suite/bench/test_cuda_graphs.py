@@ -16,8 +16,9 @@ from backbones.base import Backbone
 from methods import METHODS
 from methods.spec import parse
 from suite.bench.cuda_graphs import captured
-from suite.plan.budget import Problem, solve
+from suite.plan.budget import Problem
 from suite.plan.cells import reducers
+from suite.plan.layout import solved
 from suite.plan.schedule import CONSTANT_RATIO, default_sites
 
 TEXTS = [
@@ -63,7 +64,7 @@ def forward(text: str, model: Backbone) -> tuple[Callable[[Tensor], Tensor], Ten
     shape = model.describe()
     applied = reducers(
         composition,
-        solve(
+        solved(
             Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.2
         ),
         seed=1,

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from backbones import create_model
 from methods import METHODS
-from methods.reducer import Reducer
 from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
-from suite.plan.budget import Problem, solve
-from suite.plan.layout import incompatibility
+from suite.plan.budget import Problem
+from suite.plan.cells import reducers
+from suite.plan.layout import incompatibility, solved
 from suite.plan.schedule import CONSTANT_RATIO, default_sites
 
 # The scan's loop over tokens takes nearly all of the time: few of them.
@@ -89,15 +89,13 @@ def check(
     composition = METHODS[name].compose(model.provides)
     assert composition is not None
     shape = model.describe()
-    plan = solve(
+    plan = solved(
         Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.2
     )
-    reducers = {
-        site: Reducer(composition, removal.tokens, site) for site, removal in plan.removals.items()
-    }
+    cutters = reducers(composition, plan, 0)
 
     def cut(images: Tensor) -> Tensor:
-        return model.readout(model.run(model.embed(images), plan=reducers))
+        return model.readout(model.run(model.embed(images), plan=cutters))
 
     counted = count(cut, image)
     assert counted.gemm == plan.flops.gemm + plan.flops.reduction_macs
