@@ -29,7 +29,7 @@ def mean_reduction(removed: dict[int, int], shape: Shape) -> float:
 
 
 def test_which_schedules_are_known() -> None:
-    assert set(KNOWN) == {"tome", "evit", "hsa", "utr", "rmeeto", "pumer", "fambav"}
+    assert set(KNOWN) == {"tome", "evit", "hsa", "utr", "rmeeto", "pumer", "fambav", "storm"}
     assert METHODS["mtr"].paper_counts(TINY) is None
 
 
@@ -82,6 +82,15 @@ def test_fambav_chooses_layers() -> None:
     assert counts("fambav") == dict.fromkeys(range(2, 24, 2), 14)
     assert counts("fambav", layers="lower") == dict.fromkeys(range(1, 6), 9)
     assert counts("fambav", layers="upper") == dict.fromkeys(range(20, 24), 9)
+
+
+def test_storm_leaves_squares_inside_the_same_layers_of_both_depths_of_plainmamba() -> None:
+    plain = replace(TINY, walks=True, specials=0)
+    for depth in (24, 36):
+        removed = counts("storm", replace(plain, depth=depth))
+        assert removed == {5: 196 - 144, 11: 144 - 100, 17: 100 - 64, 23: 64 - 36}
+    # on another backbone in the same proportion of its depth
+    assert list(counts("storm", replace(TINY, depth=12))) == [2, 5, 8, 11]
 
 
 # From the papers, by hand: blocks or layers, places, and tokens removed of 196 at each.
