@@ -72,7 +72,7 @@ def merged_values(
     offset = torch.arange(batch, device=values.device)[:, None] * count
     into = (matching.target + offset).flatten()
     flat = values.flatten(0, 1).index_add(0, into, brought.flatten(0, 1))
-    return flat.view_as(values)
+    return flat.view(values.shape)
 
 
 def mixed(

@@ -1,10 +1,11 @@
 """Solve a budget in whole rows and columns, for methods that keep a map of tokens a rectangle.
 
 At every site a map of (rows, columns) becomes a smaller one. The schedule says which share of the
-tokens should be left after each site; the maps nearest to that share, of about the sides' first
-ratio, are candidates, and of all chains of candidates the one is taken that removes the asked share
-of work most nearly: of those within 0.05 point, the one that follows the schedule best. A small map
-has few chains, so that the share removed may be far off: the plan says what it is.
+tokens should be left after each site; the maps nearest to that share, within a line of it and of
+about the sides' first ratio, are candidates, and of all chains of candidates the one is taken that
+removes the asked share of work most nearly: of those within 0.05 point, the one that follows the
+schedule best. A small map has few chains, so that the share removed may be far off: the plan says
+what it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import log, sqrt
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -261,7 +262,10 @@ class GridProblem:
         return maps
 
     def candidates(self, before: Rectangle, tokens: float) -> list[Rectangle]:
-        """The maps nearest to so many `tokens` that a site can leave of `before`."""
+        """The maps nearest to so many `tokens` that a site can leave of `before`.
+
+        They are within a line of a square of so many; the nearest is one in any case.
+        """
 
         def order(after: Rectangle) -> tuple[float, float, Rectangle]:
             return abs(cells_of(after) - tokens), slimness(after, self.whole), after
@@ -270,7 +274,9 @@ class GridProblem:
         for sites, maps in CANDIDATES:
             if len(self.sites) <= sites:
                 most = maps
-        return sorted(self._fitting(before), key=order)[:most]
+        nearest, *others = sorted(self._fitting(before), key=order)[:most]
+        line = sqrt(tokens) + 1
+        return [nearest, *(after for after in others if abs(cells_of(after) - tokens) <= line)]
 
     def _fitting(self, before: Rectangle) -> Iterator[Rectangle]:
         """Every map that a site can leave of `before`, if it is not much slimmer than the whole."""
@@ -321,6 +327,10 @@ class GridProblem:
 
     def solve(self, budget: float) -> dict[int, Rectangle]:
         """The map left after each site; `BudgetUnreachable` if the caps do not allow the budget."""
+        return dict(zip(self.sites, self.best(self.scale(budget), budget), strict=True))
+
+    def scale(self, budget: float) -> float:
+        """The least scale of the schedule at which the maps along it remove the budget."""
         high = self.problem.largest_scale
         most = self.removed(self.along(high))
         if most < budget - TOLERANCE:
@@ -335,7 +345,7 @@ class GridProblem:
                 high = middle
             else:
                 low = middle
-        return dict(zip(self.sites, self.best(high, budget), strict=True))
+        return high
 
 
 def thinned(parts: Sequence[Front], step: float) -> Front:
