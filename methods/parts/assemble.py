@@ -275,4 +275,7 @@ def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -
     policy = "restored" if policy == "score" else policy
     arrangement = arrange(tokens, patches, matching, None, Arranged(policy, share, "exact", chance))
     merge = Merge.of(patches, matching, None)
-    return assembled(tokens, arrangement, merge, merge)
+    # Of a whole map, and of no other, the order by position is that of its rows.
+    stays = policy in ("restored", "appended") and tokens.length == tokens.original_length
+    lattice = tokens.rectangle if stays else None
+    return assembled(tokens, arrangement, merge, merge, lattice)

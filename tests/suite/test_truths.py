@@ -276,6 +276,7 @@ def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
         else composition.cap(model.describe().patches, len(model.special_places))
     )
     plan = counted_plan(model.describe(), {site: min(4, count)}, composition)
-    (reducer,) = reducers(composition, plan, 0).values()
-    check_step(tokens, reducer(tokens), composition, plan.removals[site].tokens)
+    # a window may leave nothing that can go
+    for reducer in reducers(composition, plan, 0).values():
+        check_step(tokens, reducer(tokens), composition, plan.removals[site].tokens)
     assert same_tokens(Reducer(composition, 0, site)(tokens), tokens)
