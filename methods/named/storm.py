@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
+from backbones.common.release import Code
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -25,6 +27,27 @@ STORM = Method(
     family="merging",
     paper="Lv et al., Spatial-Aware Reduction Framework: Towards Efficient and Faithful Visual "
     "State Space Models (STORM), ICML 2026, arXiv:2606.19932",
+    reference=Reference(
+        key="lv2026storm",
+        title="Spatial-Aware Reduction Framework: Towards Efficient and Faithful Visual State "
+        "Space Models",
+        # Given names are known of the first three only.
+        authors=(
+            "Lv, Jindi",
+            "Li, Aoyu",
+            "Zhou, Yuhao",
+            "Zhu",
+            "Wang",
+            "Ye",
+            "Duan",
+            "Feng",
+            "Lv",
+        ),
+        year=2026,
+        arxiv="2606.19932",
+        meeting="International Conference on Machine Learning",
+    ),
+    code=Code("AOLIAO12312/STORM", "MIT", "5ced3ce"),
     year=2026,
     published=published.storm,
     options={
