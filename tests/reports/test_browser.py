@@ -406,6 +406,28 @@ def test_nothing_sticks_out_sideways(opened: Opener, folder: Path, width: int) -
     assert row["x"] + row["width"] <= width
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_number_is_shown_in_part(opened: Opener, folder: Path, width: int) -> None:
+    page = opened(folder, width)
+    frames = page.locator(".scroll:has(table)")
+    for frame in (frame for frame in frames.all() if frame.is_visible()):
+        for scrolled in (0, 37, 10_000):
+            frame.evaluate("(frame, to) => { frame.scrollLeft = to; }", scrolled)
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+            cut = frame.evaluate(
+                """frame => {
+                  const edge = frame.getBoundingClientRect().right;
+                  return [...frame.querySelectorAll("td, thead th")].filter(cell => {
+                    const place = cell.getBoundingClientRect();
+                    const over = place.left < edge - 1 && place.right > edge + 1;
+                    return over && cell.cellIndex > 0 && getComputedStyle(cell).opacity !== "0";
+                  }).map(cell => cell.textContent);
+                }"""
+            )
+            assert cut == []
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
 def test_an_accessibility_checker_finds_nothing(
     opened: Opener, folder: Path, width: int, scheme: str

@@ -3,6 +3,7 @@ const draw = () => {
   all("[data-chart]").filter(there).forEach(drawChart);
   all("[data-maps]").filter(there).forEach(drawMaps);
   all("[data-pictures]").filter(there).forEach(drawGallery);
+  hideAllCut();
 };
 
 all("[data-stack]").forEach(fillStack);

@@ -13,7 +13,29 @@ const sortBy = (table, column, head) => {
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
 };
 
+// Hides the cells that an edge of their frame cuts, since part of a number reads as another number.
+const hideCut = (frame) => {
+  const box = frame.getBoundingClientRect();
+  all("table", frame).filter((table) => table.tHead).forEach((table) => {
+    // A first column that stays covers what moves below it.
+    const first = table.tBodies[0]?.rows[0]?.cells[0];
+    const stays = first && getComputedStyle(first).position === "sticky";
+    const left = stays ? box.left + first.offsetWidth : box.left;
+    const heads = [...table.tHead.rows[0].cells];
+    const cut = heads.map((head, at) => {
+      const place = head.getBoundingClientRect();
+      const over = (edge) => place.left < edge - 1 && place.right > edge + 1;
+      return at > 0 && (over(left) || over(box.right));
+    });
+    if (table.dataset.cut === cut.join()) return;
+    table.dataset.cut = cut.join();
+    for (const row of table.rows) [...row.cells].forEach((cell, at) => cell.classList.toggle("cut", cut[at]));
+  });
+};
+const hideAllCut = () => all(".scroll").filter((frame) => frame.offsetParent !== null).forEach(hideCut);
+
 const startTables = () => {
+  all(".scroll").forEach((frame) => frame.addEventListener("scroll", () => hideCut(frame), { passive: true }));
   all("table[data-sortable]").forEach((table) => {
     all("thead th", table).forEach((head, column) => {
       head.querySelector("button")?.addEventListener("click", () => sortBy(table, column, head));
