@@ -138,13 +138,30 @@ def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
 
 
 def by_block(run: Run) -> pd.DataFrame:
-    """Return foreground kept, tokens kept and their ratio `lift` by block, averaged over seeds."""
+    """Return foreground kept, tokens kept and their ratio `lift` by block, averaged over seeds.
+
+    Stored are the blocks where tokens leave: up to the next such block what is left stays the same.
+    """
     groups = run.foreground.groupby([*PLACE, "block"], sort=True)
-    frame = groups[["foreground_kept", "kept"]].mean().reset_index()
+    frame = _to_the_last_block(run, groups[["foreground_kept", "kept"]].mean().reset_index())
     kept = frame["kept"].to_numpy(dtype=float)
     unknown = np.full(len(kept), np.nan)
     frame["lift"] = np.divide(frame["foreground_kept"], kept, out=unknown, where=kept > 0)
     return frame
+
+
+def _to_the_last_block(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `rows` with one for every block, each the same as the stored one before it."""
+    depths = run.every_cell.groupby("backbone")["blocks"].max()
+    whole = [rows]
+    for (backbone, *_), own in rows.groupby(PLACE, sort=True):
+        later = set(range(int(depths.get(backbone, 0)))) - set(own["block"])
+        missing = pd.DataFrame({"block": sorted(later)}, dtype=own["block"].dtype)
+        whole.append(pd.merge_asof(missing, own.sort_values("block"), on="block"))
+    if len(whole) == 1:
+        return rows
+    filled = pd.concat(whole, ignore_index=True)
+    return filled.sort_values([*PLACE, "block"], ignore_index=True)
 
 
 def blocks_of(rows: pd.DataFrame) -> list[int]:

@@ -221,7 +221,7 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
         row = _cell(json_object(inside(file, folder)), file.stem, convention)
         measured = timing.get(file.stem, {})
         rows.append(row | {name: measured.get(name) for name in TIMING})
-    columns = [*TEXTS, *NUMBERS, "stochastic", "coarse", "beside"]
+    columns = [*TEXTS, *NUMBERS, "stochastic", "coarse", "beside", "blocks"]
     frame = pd.DataFrame(rows, columns=None if rows else columns)
     for name in NUMBERS:
         frame[name] = frame[name].map(_number).astype("float64")
@@ -252,6 +252,7 @@ def _cell(cell: Row, key: str, convention: str) -> Row:
     row["stochastic"] = bool(cell.get("stochastic"))
     row["coarse"] = _coarse(mapping(cell.get("removals")))
     row["beside"] = mapping(cell.get("beside"))
+    row["blocks"] = len(sequence(cell.get("lengths")))
     return row
 
 

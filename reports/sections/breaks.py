@@ -14,6 +14,7 @@ from reports.figures.gallery import answer, extra_lines
 from reports.formatting import budget_name, fold, percent
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
+from reports.style import PLAIN, group
 from reports.token_overlay import overlay
 
 NEEDS = stored("first_errors")
@@ -119,11 +120,15 @@ def _not_shown(report: ReportData, first: pd.DataFrame, pictured: pd.DataFrame) 
 
     `first` are all first losses, `pictured` those with a picture in the gallery.
     """
+    # Blind baselines lose answers everywhere, so a run keeps no pictures for them.
+    looking = _methods(report, first[first["label"].map(group) != PLAIN])
     lost, in_gallery = _methods(report, first), _methods(report, pictured)
     evaluated = _methods(report, report.run.gallery)
     # Each reason continues the list of its methods.
     reasons = {
-        "whose picture is not in the gallery": [name for name in lost if name not in in_gallery],
+        "of whose lost answers the run keeps no picture": [
+            name for name in looking if name not in in_gallery
+        ],
         "for which there is no room": _methods(report, pictured.iloc[MOST:]),
         "which lose no right answer": [name for name in evaluated if name not in lost],
     }

@@ -24,8 +24,8 @@ from suite.stats.schedules import (
 NEEDS = stored("schedule_accuracy")
 OPTIONAL = stored("schedules")
 ORDERS = (
-    f"{RULE} ▲ ahead, ▼ behind; a dash: not both meet the budget. Of an order that holds, which is "
-    "one that is not reversed, the leader is named first; one that depends has both."
+    f"{RULE} ▲ ahead, ▼ behind; a dash: not both meet the budget. Of an order that holds the "
+    "leader is named first; one that depends has both."
 )
 BLIND = "The same of each method and the baselines that never look at the image."
 MARKS = {"ahead": " ▲", "behind": " ▼"}
@@ -86,11 +86,19 @@ def _caption(rows: pd.DataFrame, kind: str) -> str:
         "own class-token window, the default if none is in its name. A row shows what a method "
         "gains by its schedule, a column who is ahead under the same one."
     )
-    if rows["picked_window"].notna().any():
-        caption += (
-            " A frame marks the schedule that the method was tuned to; a dashed one was tuned to "
-            "another window, which the table names."
-        )
+    tuned = rows[rows["picked_window"].notna()]
+    if len(tuned):
+        caption += " A frame marks the schedule that the method was tuned to"
+        other = tuned["picked_window"] != tuned["window"]
+        if other.any():
+            caption += (
+                "; dashed: to another window, which the table names, so that its number in the "
+                "other tables differs"
+            )
+        caption += "."
+    # Another split has other images: its numbers are not those of the results.
+    if (rows["source"] == "table").any():
+        caption += " These are the images of the tuning, not those of the results above."
     if rows["top1"].isna().any():
         caption += " A cell with a dash could not meet the budget."
     return caption

@@ -89,18 +89,26 @@ def _brief(report: ReportData, pairs: pd.DataFrame, budget: float) -> str:
 
 
 def _nothing(pairs: pd.DataFrame, budget: float) -> str:
-    """That no method that chooses keeps the tokens of another; empty if some do."""
+    """That no method that chooses keeps another's tokens, but blind ones; empty if some do."""
     rows = pairs[pairs["budget"] == budget].dropna(subset=["survival"])
     # Blind baselines share what is fixed beforehand, which says nothing of a choice.
     blind = [
         group(str(one)) == group(str(two)) == PLAIN
         for one, two in rows[["one", "other"]].to_numpy()
     ]
-    chosen = rows[~np.array(blind, dtype=bool)]["survival"]
+    both_blind = np.array(blind, dtype=bool)
+    chosen = rows[~both_blind]["survival"]
     if chosen.empty or chosen.abs().max() >= ALIKE:
         return ""
     low, high = number(chosen.min(), 2), number(chosen.max(), 2)
-    return f"No two do: rank correlations of what they keep are {low} to {high}."
+    words = "No method that looks at the image keeps another's: "
+    words += f"its rank correlations with all others are {low} to {high}."
+    fixed = rows[both_blind]["survival"]
+    if fixed.empty:
+        return words
+    low, high = number(fixed.min(), 2), number(fixed.max(), 2)
+    among = f"{high}" if low == high else f"{low} to {high}"
+    return f"{words} Among the baselines that never look: {among}."
 
 
 def _drawings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,8 @@ HEADS = {
     "difference_tokens_low": "by tokens from",
     "difference_tokens_high": "by tokens to",
 }
+DIFFERENCES = ("difference", "difference_tokens")
+OWN_DIGITS = 2  # a share of few percent
 PERCENTAGES = set(HEADS) - {"backbone", "label", "setting"}
 READING = (
     "By equal FLOPs a method pays for its own work with tokens; by equal counts of tokens it does "
@@ -61,12 +64,36 @@ def _brief(report: ReportData, rows: pd.DataFrame) -> str:
     if compared.empty:
         return ""
     row = compared.loc[compared["reduction_flops"].idxmax()]
-    changed = points(row["difference_tokens"] - row["difference"])
+    name, reference = report.title(row["label"]), report.title(row["reference"])
+    share = f"{percent(row['reduction_flops'], OWN_DIGITS)} % of its FLOPs"
+    by_flops = f"{_apart(row['difference'])} {reference} by equal FLOPs"
+    by_tokens = f"{_apart(row['difference_tokens'])} by equal counts of tokens"
+    if _visible(row):
+        return (
+            f"{name}'s own work is {share}: it is {by_flops}, and {by_tokens}, where own work "
+            "costs nothing."
+        )
+    images = counted(int(row["images"]), report.run.kind)
     return (
-        f"{report.title(row['label'])}'s own work is {percent(row['reduction_flops'], 1)} % of its "
-        f"FLOPs; freed of it, its difference from {report.title(row['reference'])} changes by "
-        f"{changed} points."
+        f"No effect of {name}'s own work, {share}, can be seen on {images}: it is {by_flops}, and "
+        f"{by_tokens}, where own work costs nothing."
     )
+
+
+def _visible(row: Mapping[Any, Any]) -> bool:
+    """Whether the two differences are further apart than either is uncertain."""
+    change = abs(row["difference_tokens"] - row["difference"])
+    halves = [(row[f"{name}_high"] - row[f"{name}_low"]) / 2 for name in DIFFERENCES]
+    # A comparison with an unknown interval shows nothing: NaN compares as false.
+    return all(change > half for half in halves)
+
+
+def _apart(difference: float) -> str:
+    """How far a method is above or below another, in points."""
+    words = percent(abs(difference), 1)
+    if float(words) == 0:
+        return "level with"
+    return f"{words} points {'above' if difference > 0 else 'below'}"
 
 
 def _sentence(row: dict[Any, Any], kind: str) -> str:
@@ -74,10 +101,11 @@ def _sentence(row: dict[Any, Any], kind: str) -> str:
     by_flops = _difference(row, "difference")
     by_tokens = _difference(row, "difference_tokens")
     images = counted(int(row["images"]), kind)
+    own = percent(row["reduction_flops"], OWN_DIGITS)
     return (
         f"{row['label']} minus {row['reference']} on {row['backbone']} at "
         f"{budget_name(row['budget'])}, {images}: {by_flops} by equal FLOPs, {by_tokens} by equal "
-        f"counts of tokens; {row['label']}'s own work is {percent(row['reduction_flops'], 2)} % of "
+        f"counts of tokens; {row['label']}'s own work is {own} % of "
         "its FLOPs."
     )
 
@@ -96,6 +124,6 @@ def _table(rows: pd.DataFrame, budgets: str) -> Table:
     )
     frame = scaled_table(named, HEADS, PERCENTAGES)
     digits = {head: 1 for name, head in HEADS.items() if name in PERCENTAGES}
-    digits[HEADS["reduction_flops"]] = 2
+    digits[HEADS["reduction_flops"]] = OWN_DIGITS
     caption = f"Top-1 by equal FLOPs and by equal counts of tokens at {budgets} of FLOPs removed."
     return Table("token-matched", caption, frame, digits)

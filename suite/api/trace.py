@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,10 +18,13 @@ from backbones.preprocessing import Preprocessing
 from backbones.sequence import TokenSequence
 from backbones.unreduce import on_grid
 from reports.token_overlay import Pixels, overlay
-from suite.analysis.gallery import patch_owners, side_by_side
+from suite.analysis.gallery import IN_SPECIAL, patch_owners, side_by_side
 
 ACROSS = 8  # images side by side in a picture
 INCHES = 1.3  # of an image
+LETTERS = 16  # of a caption in an inch
+WORDS = "clear: kept; one colour with a pale line round it: merged into one token; dark: dropped"
+WHITE = "; white: in a special token"
 CELL = 16  # pixels of a token
 
 
@@ -65,27 +69,39 @@ class TokenTrace:
     def show(self, images: Tensor | None = None) -> Picture:
         """Draw each image above its tokens: dropped ones dark, merged ones in their mean colour.
 
-        White tokens live in a special one. `images` (B, 3, H, W) are others to draw on, in 0..1;
-        by default those that the model saw. The figure is matplotlib's: notebooks show it,
-        ``savefig`` writes it.
+        White tokens live in a special one. A line below says so, and one above each image the
+        number of the class that the model chose, with its probability. `images` (B, 3, H, W) are
+        others to draw on, in 0..1; by default those that the model saw. The figure is
+        matplotlib's: notebooks show it, ``savefig`` writes it.
         """
         pictures = self._pictures(images)
         grid = self.owner.shape[1:] if self.owner.ndim == 4 else (1, *self.owner.shape[1:])
         frames, height, width = grid
         owners = side_by_side(self.owner.flatten(1).cpu(), (frames, height, width)).numpy()
+        shares, classes = self.logits.detach().cpu().float().softmax(-1).max(-1)
         across = max(1, min(ACROSS, len(pictures)))
         rows = 2 * -(-len(pictures) // across)
         wide = INCHES * frames * width / height
-        figure = Picture(figsize=(wide * across, INCHES * rows), layout="constrained", dpi=150)
+        figure = Picture(
+            figsize=(wide * across, (INCHES + 0.1) * rows + 0.3), layout="constrained", dpi=150
+        )
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, across, squeeze=False)
         for axes in panels.flat:
             axes.set_axis_off()
         for index, pixels in enumerate(pictures):
             row, column = divmod(index, across)
+            panels[2 * row, column].set_title(
+                f"class {int(classes[index])}, {100 * float(shares[index]):.0f} %",
+                fontsize=7,
+                pad=3,
+            )
             drawn = overlay(pixels, owners[index], (height, frames * width), CELL)
             for axes, shown in zip(panels[2 * row :, column], (pixels, drawn), strict=False):
                 axes.imshow(shown, interpolation="nearest")
+        words = WORDS + (WHITE if (owners == IN_SPECIAL).any() else "")
+        words = textwrap.fill(words, int(LETTERS * wide * across))
+        figure.supxlabel(words, fontsize=7)
         return figure
 
     def _pictures(self, images: Tensor | None) -> list[Pixels]:

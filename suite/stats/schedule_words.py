@@ -25,7 +25,8 @@ STATES: tuple[State, ...] = ("ahead", "behind", "open")
 RULE = (
     "Equal schedules: both methods of a pair follow the same one, each with its own class-token "
     "window. Ahead and behind are by the exact paired test, Holm-corrected over the schedules; the "
-    "rest is open. Not reversed (`holds`): ahead under at least one schedule, behind under none."
+    "rest is open. An order that holds, or is not reversed: ahead under at least one schedule, "
+    "behind under none."
 )
 
 

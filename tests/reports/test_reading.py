@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,20 @@ def test_a_report_that_cannot_be_written_says_what_helps(
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(UserError, match=f"{re.escape(os.strerror(code))}.*: {mend}"):
         reports.build(folder)
+
+
+def test_what_is_left_stays_the_same_from_the_last_removal_to_the_last_block(
+    run_folder: Path,
+) -> None:
+    run = load(run_folder)
+    stored = run.foreground
+    few = stored[stored["block"] < 2]
+    filled = aggregate.by_block(replace(run, foreground=few))
+    depth = int(run.cells["blocks"].max())
+    assert depth > 2
+    for _, rows in filled.groupby(["backbone", "label", "budget"]):
+        assert rows["block"].tolist() == list(range(depth))
+        assert rows["foreground_kept"].iloc[1:].nunique() == 1
+    at_one = filled[filled["block"] == 1]
+    last = filled[filled["block"] == depth - 1]
+    assert last["kept"].tolist() == at_one["kept"].tolist()

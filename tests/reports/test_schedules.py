@@ -124,9 +124,7 @@ def test_the_page_says_what_depends_on_which_images_and_names_the_tuned_settings
     assert f"Equal schedules, {words.format('utr')}" in plain
     blind = f"Blind baselines under equal schedules, {words}"
     assert blind.format("random") in plain
-    assert (
-        plain.count("Not reversed (`holds`): ahead under at least one schedule, behind under") == 1
-    )
+    assert plain.count("An order that holds, or is not reversed: ahead under at least one") == 1
     assert "rising, window 4" in text
     assert "falling: too much to remove" in text
     assert "+12.3 ▲" in text

@@ -61,6 +61,10 @@ def test_the_picture_shows_each_image_above_its_tokens(vim: Backbone) -> None:
     figure = trace.show()
     assert figure._repr_png_().startswith(b"\x89PNG")
     top, below = figure.axes[0], figure.axes[3]
+    assert top.get_title().startswith(f"class {int(trace.logits[0].argmax())}, ")
+    legend = figure.get_supxlabel().replace("\n", " ")
+    assert legend.startswith("clear: kept; ")
+    assert legend.endswith("dark: dropped")
     mean = torch.tensor(vim.preprocessing.mean).view(3, 1, 1)
     std = torch.tensor(vim.preprocessing.std).view(3, 1, 1)
     pixels = (255 * (IMAGES[0] * std + mean).clamp(0, 1)).round().byte().permute(1, 2, 0)
