@@ -16,7 +16,7 @@ from reports.formatting import distinct_names, number
 from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
-from reports.sections import breaks
+from reports.sections import breaks, similarity, token_matched
 from reports.style import looks
 
 
@@ -207,3 +207,22 @@ def test_methods_that_keep_the_same_tokens_are_together_however_that_was_rounded
     table = np.array([[1.0, 0.2, above], [0.2, 1.0, 0.2], [above, 0.2, 1.0]])
     order = "".join(alike_together(table, ["a", "b", "c"]))
     assert "ac" in order or "ca" in order
+
+
+def test_no_effect_of_own_work_is_claimed_within_what_the_images_show() -> None:
+    row = {"difference": -0.13, "difference_low": -0.205, "difference_high": -0.055}
+    tokens = {"difference_tokens_low": -0.22, "difference_tokens_high": -0.08}
+    assert not token_matched._visible(row | tokens | {"difference_tokens": -0.15})
+    assert token_matched._visible(row | tokens | {"difference_tokens": -0.01})
+    unknown = row | tokens | {"difference_tokens": -0.01, "difference_low": np.nan}
+    assert not token_matched._visible(unknown)
+    assert token_matched._apart(-0.165) == "16.5 points below"
+    assert token_matched._apart(0.0) == "level with"
+
+
+def test_of_methods_that_keep_nothing_alike_the_blind_ones_are_told_apart() -> None:
+    rows = [("mtr", "tome", 0.16), ("mtr", "stride", 0.08), ("stride", "pool", 1.0)]
+    pairs = pd.DataFrame(rows, columns=["one", "other", "survival"]).assign(budget=0.4)
+    words = similarity._nothing(pairs, 0.4)
+    assert "all others are 0.08 to 0.16" in words
+    assert words.endswith("Among the baselines that never look: 1.00.")
