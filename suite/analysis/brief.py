@@ -136,10 +136,9 @@ def _against_blind(shown: Sequence[_Shown]) -> str:
             alike.setdefault(words, []).append(one.part.backbone)
     several = len(shown) > 1
     parts = [f"on {listed(on)}, {words}" if several else words for words, on in alike.items()]
-    text = "; ".join(parts)
-    # A method's name keeps its first letter.
-    own = any(text.startswith(label) for one in shown for label in one.groups)
-    return f"{text if own else text[:1].upper() + text[1:]}." if text else ""
+    # At other budgets it may be otherwise.
+    where = f"At {100 * shown[0].at.budget:.4g} % fewer FLOPs" if shown else ""
+    return f"{where}, {'; '.join(parts)}." if parts else ""
 
 
 def blind_words(found: BlindComparison) -> str:
@@ -167,8 +166,9 @@ def _keep(names: Sequence[str]) -> str:
 def _asked_alone(one: _Shown) -> str:
     """That the leader beats a baseline which the answer does not tell apart from it, and why.
 
-    The answer corrects for all methods of the budget; whether a method beats the blind baselines is
-    a question of its own. Empty if the two do not differ.
+    The answer corrects for all methods of the budget, and an interval over several seeds is that of
+    all of them; whether a method beats the blind baselines is a question of its own. Empty if the
+    two do not differ.
     """
     assert one.at.blind is not None
     beats = {lead.label for lead in one.at.blind.leads if lead.shown}
@@ -177,9 +177,11 @@ def _asked_alone(one: _Shown) -> str:
     if one.leader.best not in beats or not level:
         return ""
     are = "is" if len(level) == 1 else "are"
+    seeds = {record.seed for record in one.part.records if record.label in level}
+    each = ", and by every seed," if len(seeds) > 1 else ""
     return (
-        f"tested by itself, {one.leader.best} keeps more than {IGNORANT}; only corrected for all "
-        f"{len(one.groups) - 1} comparisons {are} {listed(level)} not told apart from it"
+        f"tested by itself, {one.leader.best} keeps more than {IGNORANT}; corrected for all "
+        f"{len(one.groups) - 1} comparisons{each} {listed(level)} {are} not told apart from it"
     )
 
 

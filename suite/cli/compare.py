@@ -68,5 +68,5 @@ def show(result: Result, folder: Path, page: Path | None) -> Findings:
     """The answer on each backbone, its table of accuracies, and the findings in brief."""
     from suite.cli.results import comparison_findings
 
-    failed = [record for record in result.further if record.status == "failed"]
-    return comparison_findings(result.records, result.headline.record(), result.schedules, failed)
+    headline = result.headline.record()
+    return comparison_findings(result.records, headline, result.schedules, result.further)

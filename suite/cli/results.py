@@ -12,11 +12,12 @@ from rich.table import Table
 
 from suite.stats.schedule_words import FEW
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
+from suite.store.run_folder import Store
 from suite.store.schema import CellRecord
 from suite.terminal.findings import Findings
 from suite.terminal.order_table import order_table
 from suite.terminal.results_table import tables_by_backbone
-from suite.terminal.tables import left_out, off_budget
+from suite.terminal.tables import left_out, off_budget, smaller_models
 from suite.tries.settings import WINDOW_MEANS
 
 Headline = Mapping[str, Any]
@@ -26,9 +27,9 @@ def comparison_findings(
     records: Sequence[CellRecord],
     headline: Headline,
     verdicts: Sequence[ScheduleVerdicts],
-    failed: Sequence[CellRecord] = (),
+    beside: Sequence[CellRecord] = (),
 ) -> Findings:
-    """Those of a comparison: `records` are the cells of its tables, `failed` cells beside them.
+    """Those of a comparison: `records` are the cells of its tables, others stand `beside` them.
 
     `headline` is ``analyses/headline.json``, with `verdicts` on schedules.
     """
@@ -39,7 +40,8 @@ def comparison_findings(
     if not said:
         # Of the dense model alone nobody leads.
         answers.insert(0, (str(headline.get("headline") or ""), []))
-    notes = [*off_budget(records), *left_out([*records, *failed])]
+    failed = [record for record in beside if record.status == "failed"]
+    notes = [*off_budget(records), *smaller_models(beside), *left_out([*records, *failed])]
     if any(record.cls_window for record in records):
         notes.insert(0, f"{WINDOW_MEANS}.")
     details: list[str | Table] = [*_words(headline), *headline.get("blind", ())]
@@ -62,9 +64,21 @@ def ablation_findings(folder: Path, headline: Headline) -> Findings:
     if others:
         answers.append((others[-1], [*console_tables(folder)]))
     note = seeds_note(folder)
+    notes = _as_it_is(folder)
     details = [*([note] if note else []), *_words(headline)]
     details += [*headline.get("blind", ()), *headline.get("schedules", ())]
-    return Findings(answers, (), _warnings(headline), headline.get("brief") or (), details)
+    return Findings(answers, notes, _warnings(headline), headline.get("brief") or (), details)
+
+
+def _as_it_is(folder: Path) -> list[str]:
+    """Under which setting a method is varied that a comparison would tune, a line each."""
+    lines = []
+    for record in Store(folder).cells():
+        plain = record.role == "asked" and record.budget and record.label == record.method
+        if plain and record.setting and not record.tuned:
+            images = f"{record.images:,} {record.split} {record.kind}"
+            lines.append(f"{record.label} is at {record.setting}, not tuned, on {images}.")
+    return list(dict.fromkeys(lines))
 
 
 def _words(headline: Headline) -> list[str]:
@@ -108,13 +122,12 @@ def speed_findings(rows: Sequence[dict[str, Any]], sentences: Sequence[str]) -> 
 
 def findings_in(folder: Path) -> Findings | None:
     """Those of the finished run in `folder`; None if it has none that a terminal shows."""
-    from suite.store.run_folder import Store
-
     path = folder / "analyses" / "headline.json"
     headline = json.loads(path.read_text()) if path.is_file() else {}
     if not isinstance(headline, dict):  # a foreign file, which the page leaves out too
         headline = {}
-    records = [record for record in Store(folder).cells() if record.shown]
+    cells = Store(folder).cells()
+    records = [record for record in cells if record.shown]
     if _table(folder, "ablation") is not None and headline:
         return ablation_findings(folder, headline)
     if records and headline:
@@ -122,7 +135,8 @@ def findings_in(folder: Path) -> Findings | None:
         records.sort(key=lambda record: (record.family == "baseline", record.spec))
         stored = _table(folder, "schedules")
         verdicts = read_schedules_table(stored) if stored is not None else []
-        return comparison_findings(records, headline, verdicts)
+        beside = [record for record in cells if not record.shown]
+        return comparison_findings(records, headline, verdicts, beside)
     names = ("sensitivity_agreement", "sensitivity_scores")
     frames = {name: _table(folder, name) for name in names}
     if headline and all(frame is not None for frame in frames.values()):

@@ -34,6 +34,7 @@ def listed_rows(tables: Iterable[PublishedTable]) -> list[dict[str, Any]]:
                 "read": sum(value.is_read for value in cells),
                 "doubt": table.doubt,
                 "retrained": sum(value.retrained for value in cells),
+                "not_comparable": list(table.not_comparable),
                 "title": table.title,
                 "source": table.source,
             }
@@ -43,15 +44,15 @@ def listed_rows(tables: Iterable[PublishedTable]) -> list[dict[str, Any]]:
 
 def listed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The tables there are."""
-    shown = light_table("published tables", "name", "what it shows", "values read", "remark")
+    shown = light_table("published tables", "name", "what it shows", "values known", "remark")
     for row in rows:
-        remarks = []
+        remarks = list(row["not_comparable"])
         if row["doubt"]:
             remarks.append("doubtful")
         if row["retrained"]:
             remarks.append("retrained in the source")
         shown.add_row(
-            row["name"], row["title"], f"{row['read']} of {row['cells']}", ", ".join(remarks)
+            row["name"], row["title"], f"{row['read']} of {row['cells']}", "; ".join(remarks)
         )
     return shown
 

@@ -85,7 +85,10 @@ def _object_brief(scores: pd.DataFrame) -> str:
     if ranked.empty:
         return ""
     best = ranked.iloc[0]
-    return f"{best.score} tells object from background best: AUC {best['mean']:.2f}, 0.5 is chance."
+    return (
+        f"Of the scores that methods use, {best.score} tells object from background best: AUC "
+        f"{best['mean']:.2f}, 0.5 is chance."
+    )
 
 
 def select_rows(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:

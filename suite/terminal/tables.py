@@ -196,6 +196,19 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
     return lines
 
 
+def smaller_models(records: Sequence[CellRecord]) -> list[str]:
+    """What dense models of other sizes keep beside the backbones, a line each."""
+    lines = []
+    for record in records:
+        for backbone, share in record.beside.items():
+            if record.role == "smaller" and record.metrics and share > 0:
+                lines.append(
+                    f"{record.backbone}, a model smaller than {backbone}: "
+                    f"{100 * record.metrics.top1:.1f} at {100 * share:.1f} % fewer FLOPs."
+                )
+    return lines
+
+
 def _is_off_budget(record: CellRecord) -> bool:
     if record.status != "ok" or not record.budget:
         return False

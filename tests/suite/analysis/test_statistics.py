@@ -505,7 +505,9 @@ def test_the_answer_in_brief_is_that_of_the_ranking(tmp_path: Path) -> None:
         "image keeps 97.5 % at 38 %.",
     }
     first, power = found.sentences
-    assert first == "mtr and tome keep more than every baseline that ignores the image."
+    assert first == (
+        "At 40 % fewer FLOPs, mtr and tome keep more than every baseline that ignores the image."
+    )
     assert re.fullmatch(
         r"With 40 images, a difference below \d+\.\d points is easily missed.", power
     )
@@ -527,8 +529,8 @@ def test_a_baseline_that_is_level_and_beaten_is_told_with_the_reason(tmp_path: P
     assert answer["leader"] == "mtr"
     assert "stride" in answer["level"]
     assert found.sentences[0] == (
-        "Tested by itself, mtr keeps more than every baseline that ignores the image; only "
-        "corrected for all 4 comparisons is stride not told apart from it."
+        "At 40 % fewer FLOPs, tested by itself, mtr keeps more than every baseline that ignores "
+        "the image; corrected for all 4 comparisons stride is not told apart from it."
     )
     assert len(found.doubts) == 1
     assert found.doubts[0].startswith(
@@ -547,6 +549,7 @@ def test_several_backbones_have_an_answer_each_and_share_the_sentences(tmp_path:
     found = in_brief(made)
     assert [row["sentence"][:12] for row in found.answers] == ["b: mtr leads", "c: mtr leads"]
     assert found.sentences[0] == (
-        "On b and c, mtr and tome keep more than every baseline that ignores the image."
+        "At 40 % fewer FLOPs, on b and c, mtr and tome keep more than every baseline that ignores "
+        "the image."
     )
     assert len(found.sentences) <= 3
