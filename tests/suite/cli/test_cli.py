@@ -226,6 +226,7 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
         figure = re.search(rf"figure: (\S*ablation-{axis}.png)", shown)
         assert figure
         assert Path(figure[1]).stat().st_size > 1000
+    assert "mtr is at constant-ratio, not tuned, on 30 test images." in shown
     assert "direction=backward" in shown
     assert run([*line, "--json", "--no-report"]) == 0
     assert "runs/ablate-direction+size-vim_mini" in json.loads(capsys.readouterr().out)["run"]

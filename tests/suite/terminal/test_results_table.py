@@ -7,7 +7,7 @@ import pytest
 from suite.store.schema import CellRecord, ClassificationMetrics
 from suite.store.unstated import UNSTATED
 from suite.terminal.results_table import results_tables
-from suite.terminal.tables import left_out, plan_table, print_table
+from suite.terminal.tables import left_out, plan_table, print_table, smaller_models
 
 
 def record(label: str, protocol: str, budget: float | None, top1: float | None, **more: Any) -> Any:
@@ -96,6 +96,12 @@ def test_a_method_without_a_published_schedule_is_named_once() -> None:
         "Not in the table: stm. No sites and counts are published of them: use --protocol matched.",
     ]
     assert "stm" not in [row[1] for row in rows_of(plan_table(twice, "flops"))]
+
+
+def test_a_smaller_model_stands_below_the_table_of_the_backbone_it_is_beside() -> None:
+    more = {"backbone": "small", "role": "smaller", "beside": {"b": 0.37, "smallest": -0.2}}
+    cells = [*CELLS, record("none", "matched", None, 0.95, **more)]
+    assert smaller_models(cells) == ["small, a model smaller than b: 95.0 at 37.0 % fewer FLOPs."]
 
 
 def test_every_backbone_has_a_table_whose_title_has_the_dense_model() -> None:
