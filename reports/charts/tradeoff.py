@@ -214,7 +214,7 @@ def dots(part: pd.DataFrame, looks: Looks, chance: float | None) -> Chart:
     shape["height"] = 110 + 24 * len(names)
     shape["margin"] |= {"t": 34, "b": 60}
     shape["xaxis"] |= {
-        "title": title(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed"),
+        "title": title(f"top-1, % at {budget_name(budget)} fewer FLOPs"),
         "showgrid": True,
     }
     shape["yaxis"] |= {
