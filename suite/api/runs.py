@@ -114,8 +114,13 @@ class Run:
             frames[0]["image"].to_numpy(),
             float(removed),
             self._stored.kind,
-            bool(cells["coarse"].iloc[0]),
+            self._coarse(cells["key"].iloc[0]),
         )
+
+    def _coarse(self, key: str) -> bool:
+        """Whether a cell removes whole rows and columns; a smaller model's removes nothing."""
+        cells = self._stored.every_cell
+        return bool(cells.loc[cells["key"] == key, "coarse"].any())
 
     def _outcomes(self, cell: pd.Series) -> pd.DataFrame:
         frame = outcomes(self._stored, str(cell["key"]))

@@ -30,7 +30,7 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
     drawn = looks(["mtr", "tome", "random"])
     figure = lead_figure(MARKS, drawn, "b", width)
     for axes, mark in zip(figure.axes, MARKS, strict=True):
-        title = f"−{100 * mark.budget:.0f} %, beside {mark.baseline} ({100 * mark.top1:.1f} %)"
+        title = f"−{100 * mark.budget:.0f} %, beside {mark.baseline}: {100 * mark.top1:.1f} %"
         assert axes.get_title(loc="left").replace("\n", " ") == title
         bars, points = axes.get_lines()[:-1:2], axes.get_lines()[1:-1:2]
         for lead, bar, point in zip(mark.leads, bars, points, strict=True):

@@ -185,6 +185,7 @@ def test_compare_writes_a_run_and_its_report(
     rows = first_screen.budgets(read(Path(found["run"])))
     assert [row["best"] for row in rows] == [answer["leader"]]
     assert " at 30 % fewer FLOPs" in answer["sentence"]
+    monkeypatch.setenv("COLUMNS", "400")
     assert run([*line, "--no-report"]) == 0
     shown, said = capsys.readouterr()
     assert shown.splitlines()[0] == answer["sentence"]

@@ -94,9 +94,9 @@ def test_the_commands_of_the_notes_run_as_printed_and_leave_nothing_untuned(
     assert run([*words[3:], *QUICK]) == 0
     use = capsys.readouterr().out.splitlines()[-1]
     assert use.startswith("use them: python -m suite compare --methods stm ")
-    line = [*shlex.split(use.partition(": ")[2])[3:], *QUICK, "--no-report"]
+    line = [*shlex.split(use.partition(": ")[2])[3:], *QUICK, "--no-report", "-v"]
     assert run(line) == 0
-    told = capsys.readouterr().err
+    told = "".join(capsys.readouterr())
     assert "tuned on vim_mini: stm" in told
     assert "no tuned settings" not in told
     assert "WARNING: The settings on vim_mini were picked on 6 images, few" in told

@@ -48,7 +48,8 @@ def test_lines_fit_and_no_number_is_broken(
     assert all(sentence in text for sentence in (ANSWER, *SENTENCES))
 
 
-def test_the_rest_is_printed_on_request(capsys: Out) -> None:
+def test_the_rest_is_printed_on_request(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     print_findings(found())
     brief = capsys.readouterr().out
     assert "WARNING: 3 images could not be read" in brief

@@ -12,6 +12,7 @@ from backbones.sequence import TokenSequence
 from methods import METHODS
 from methods.composition import Composition
 from methods.reducer import Reducer
+from suite.store.schema import Removal
 from suite.verify import method_contract as conformance
 from suite.verify.method_contract import examine, reduced, tokens_before
 from suite.verify.step_contract import Step, check_order, step_problem
@@ -133,8 +134,8 @@ def test_an_exception_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
 @torch.inference_mode()
 def test_a_step_accounts_for_tokens_that_earlier_ones_merged() -> None:
     composition = Composition("odd-even", feature="branch", weights="size")
-    before = reduced(composition, tokens_before(composition, 5), 8)
-    after = reduced(composition, before, 4)
+    before = reduced(composition, tokens_before(composition, 5), Removal(tokens=8))
+    after = reduced(composition, before, Removal(tokens=4))
     step = Step(composition, before, after, 4)
     assert step_problem(step) == ""
     assert after.owner is not None
