@@ -137,6 +137,14 @@ def create_model(
     return model.eval()
 
 
+def without_weights(name: str) -> Backbone:
+    """Create a backbone for its sizes alone: of any size it takes no memory and no time."""
+    import torch
+
+    with torch.device("meta"):
+        return create_model(name)
+
+
 def _built(source: Source, settings: dict[str, Any]) -> Backbone:
     """The backbone that a function makes; UserError for one of a third party that makes none."""
     from torch import nn

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from rich.table import Table
 
-from backbones import create_model
+from backbones import create_model, without_weights
 from backbones.base import Backbone
 from methods.spec import parse_all
 from suite.bench.authors_block import authors_blocks
@@ -135,8 +135,7 @@ def _combinations(named: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
 def _is_headed(name: str) -> bool:
     """Whether the backbone's scan is Mamba-2's."""
-    with torch.device("meta"):  # sizes need no weights
-        return create_model(name).describe().scan_heads > 0
+    return without_weights(name).describe().scan_heads > 0
 
 
 def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -> ModelRow:

@@ -17,7 +17,6 @@ from rich.table import Table
 from backbones.common.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from backbones.base import Backbone
     from backbones.checkpoints.published import PublishedFile
 
 Rows = list[dict[str, Any]]
@@ -121,11 +120,12 @@ def backbone_rows() -> Rows:
 
 
 def _backbone_row(name: str) -> dict[str, Any]:
+    from backbones import without_weights
     from backbones.checkpoints.published import files_of
     from suite.flops.published import GIGA
     from suite.plan.budget import dense_plan
 
-    model = _without_weights(name)
+    model = without_weights(name)
     plan, size = dense_plan(model.describe()), str(model.image_size)
     row: dict[str, Any] = {
         "name": name,
@@ -146,16 +146,6 @@ def _backbone_row(name: str) -> dict[str, Any]:
     return row | _licences(name, row["checkpoint"])
 
 
-def _without_weights(backbone: str) -> Backbone:
-    import torch
-
-    from backbones import create_model
-
-    # On the meta device, or listing would allocate every model.
-    with torch.device("meta"):
-        return create_model(backbone)
-
-
 def _licences(name: str, checkpoint: str) -> dict[str, str]:
     """The authors' code, its licence, and that of the usual checkpoint; empty of a plug-in's."""
     from backbones import BACKBONES
@@ -174,6 +164,7 @@ def _licences(name: str, checkpoint: str) -> dict[str, str]:
 
 def _printed_figures(name: str) -> dict[str, str]:
     """The first printed figure of a backbone, how it was counted, and the same count here."""
+    from backbones import without_weights
     from suite.flops.published import figures_of
 
     figures = figures_of(name)
@@ -182,7 +173,7 @@ def _printed_figures(name: str) -> dict[str, str]:
     first = figures[0]
     # The figure may be of another size than the usual one.
     settings = first.backbone.partition("[")[2].rstrip("]")
-    here = first.here(_without_weights(first.backbone).describe())
+    here = first.here(without_weights(first.backbone).describe())
     return {
         "G printed": f"{first.giga} ({settings})" if settings else first.giga,
         "counted as": first.count,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-import torch
 
-from backbones import BACKBONES, create_model
+from backbones import BACKBONES, without_weights
 from backbones.base import Backbone
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.similarity import similarity_tables
@@ -118,5 +117,4 @@ def shapes(names: Iterable[str]) -> dict[str, Backbone]:
     """Those backbones that are registered here, without weights."""
     # A run may be from where there are others.
     known = [name for name in names if name.partition("[")[0] in BACKBONES]
-    with torch.device("meta"):
-        return {name: create_model(name) for name in known}
+    return {name: without_weights(name) for name in known}

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-import torch
-
-from backbones import create_model
+from backbones import without_weights
 from backbones.base import Backbone
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
@@ -19,13 +17,6 @@ from suite.reproduce.table import PublishedTable, Value, spelled_methods
 from suite.store.schema import SAME, CellRecord
 
 Found = TypeVar("Found", Cell, CellRecord)
-
-
-def without_weights(backbone: str) -> Backbone:
-    """The backbone with its sizes and no numbers."""
-    # On the meta device a model of any size takes no memory and no time.
-    with torch.device("meta"):
-        return create_model(backbone)
 
 
 def planned_cells(spec: RunSpec, methods: Sequence[MethodSpec], model: Backbone) -> list[Cell]:

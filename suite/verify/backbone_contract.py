@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from backbones import BACKBONES, create_model, find
+from backbones import BACKBONES, find, without_weights
 from backbones.base import Backbone
 from backbones.common.errors import UserError, describe_error
 from backbones.common.labels import labelled
@@ -91,8 +91,7 @@ def first_problem(name: str) -> str:
 
 def small(name: str) -> Subject:
     """The backbone with as few channels, blocks and patches as its settings allow, and inputs."""
-    with torch.device("meta"):
-        config = getattr(create_model(name), "config", None)
+    config = getattr(without_weights(name), "config", None)
     # a third party's backbone need not have one, nor take its fields as settings
     usual = settings_of(name, config) if is_dataclass(config) else {}
     settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in usual}
