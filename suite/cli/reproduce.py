@@ -87,16 +87,18 @@ def show_plan(table: PublishedTable, spec: ReproduceSpec, as_json: bool) -> int:
 def run_table(table: PublishedTable, spec: ReproduceSpec, options: RunOptions) -> int:
     """Run a table and print its values beside those measured."""
     from suite.cli.compare import begin_compiling
-    from suite.comparison import Result
+    from suite.comparison import run_comparison
     from suite.reproduce.output import json_rows, measured_table, remarks, summary
-    from suite.reproduce.run import default_name, read_reproduced, run_reproduction
+    from suite.reproduce.run import beside, default_name, prepare_reproduction, read_reproduced
     from suite.terminal.findings import Findings
     from suite.trackers import chosen_trackers
 
     folder = options.folder(default_name(table, spec))
     begin_compiling(table.run_spec(spec))
     trackers = chosen_trackers(options.track)
-    result: Result = start(partial(run_reproduction, table=table), spec, folder, options)
+    prepared = prepare_reproduction(table, spec)
+    run = partial(run_comparison, prepared=prepared, beside=partial(beside, table))
+    result = start(run, prepared.spec, folder, options)
     rows = json_rows(read_reproduced(folder))
 
     def show(page: Path | None) -> Findings:

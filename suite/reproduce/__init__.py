@@ -6,6 +6,6 @@ each cell. `suite.cli.reproduce` is the command.
 
 Files, in the order of the work: `table` (the form of the file), `listed` (finding and reading one),
 `layout` (its cells, without weights or data), `reasons` (why a value cannot be compared), `rows`
-(published beside measured), `run` (the main path), `spec` (settings of the command), `output`
-(terminal and JSON).
+(published beside measured), `run` (its plan and its own table), `spec` (settings of the command),
+`output` (terminal and JSON).
 """

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from suite.analysis.statistics import outcomes_of
+from suite.flops.published import GIGA
 from suite.plan.prepare import Prepared
 from suite.reproduce.layout import cells_of
 from suite.reproduce.reasons import (
@@ -123,6 +124,6 @@ def _identity(table: PublishedTable, value: Value, cells: Sequence[CellRecord]) 
     first = cells[0]
     row |= {"backbone": first.backbone, "status": first.status, "reason": first.reason}
     if first.total:
-        row["gflops"] = first.total[first.flops_convention] / 1e9
+        row["gflops"] = first.total[first.flops_convention] / GIGA
         row["removed"] = 0.0 if value.is_dense else first.removed_share
     return row

@@ -1,17 +1,13 @@
-"""Reproduce a published table: one comparison, and its cells beside the values of the source."""
+"""What a published table adds to a comparison: its plan, its own table, and the name of its run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from backbones.common.errors import UserError
-from suite.comparison import Result, run_comparison
-from suite.execution.choose import Executor
-from suite.execution.local import execute
 from suite.plan.prepare import Prepared, prepare
 from suite.reproduce.rows import reproduced_table
 from suite.reproduce.spec import ReproduceSpec
@@ -20,46 +16,21 @@ from suite.store.results import Results
 from suite.store.schema import CellRecord
 
 
-def run_reproduction(
-    spec: ReproduceSpec,
-    folder: Path,
-    quiet: bool = False,
-    resume: bool = True,
-    fail_fast: bool = False,
-    skip_damaged: bool = False,
-    executor: Executor = execute,
-    verbose: bool = False,
-    *,
-    table: PublishedTable,
-) -> Result:
-    """Run or resume the comparison of `table` in `folder`, and store its table ``reproduced``.
-
-    UserError before anything ran if it cannot start.
-    """
+def prepare_reproduction(table: PublishedTable, spec: ReproduceSpec) -> Prepared:
+    """Plan the comparison of `table`; UserError if it cannot start."""
     if not spec.data:
         raise UserError(
             f"{table.name} is on {table.data}: give its place, --data {table.data}:PATH, or see "
             "its cells without weights and data by --plan"
         )
     # Its cells alone: the schedules and token counts of others are other questions.
-    prepared = prepare(table.run_spec(spec), further=False)
-    return run_comparison(
-        prepared.spec,
-        folder,
-        quiet,
-        resume,
-        fail_fast,
-        skip_damaged,
-        executor,
-        prepared,
-        beside=partial(_beside, table),
-        verbose=verbose,
-    )
+    return prepare(table.run_spec(spec), further=False)
 
 
-def _beside(
+def beside(
     table: PublishedTable, prepared: Prepared, records: Sequence[CellRecord], results: Results
 ) -> dict[str, pd.DataFrame]:
+    """The table ``reproduced`` by its name, which a run stores beside those of a comparison."""
     return {"reproduced": reproduced_table(table, prepared, records, results)}
 
 
