@@ -79,7 +79,7 @@ class Composition:
     ``distance``      l1 | l2 | cosine: how the feature tells two cells apart (grid-pairs)
     ``pair_window``   pairs in a window, over which the merges of a row are shared out; 0: all of
                       the row (grid-pairs)
-    ``resize``        area | bilinear | nearest: how the map is resampled (grid-resize)
+    ``resize``        area | bilinear: how the map is resampled (grid-resize)
     ``prune_ratio``   share of what goes that is dropped by score before the rest is matched
     ``weights``       mean | size | pair | delta-b | attention | sum | drop (see
                       `methods.parts.combine`)

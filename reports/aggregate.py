@@ -10,7 +10,6 @@ import pandas as pd
 from backbones.common.labels import labelled
 from reports.run import KINDS, METRICS, Run, sequence
 from reports.style import GROUPS, group
-from suite.stats.ranking import focus as focus
 from suite.store.schema import PAIRED
 from suite.store.unstated import UNSTATED, unstated_notes
 

@@ -14,10 +14,10 @@ from backbones.references import reference_of
 from methods import METHODS
 from reports.formatting import latex
 from reports.run import Run, mapping, sequence
+from reports.titles import DENSE
 from suite.store.data_references import DATA_REFERENCES
 from suite.system.version import __version__
 
-DENSE = "none"
 # As CITATION.cff has it; a test compares them.
 SUITE = Reference(
     key="mambatokensuite",

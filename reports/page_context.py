@@ -37,6 +37,7 @@ from reports.static_figures import MANY
 from reports.style import DENSE
 from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
 from suite.stats.compare import ENVELOPE
+from suite.stats.ranking import focus
 
 Context = dict[str, Any]
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")
@@ -315,7 +316,7 @@ def achieved_table(report: ReportData) -> list[Row]:
                 off = f"{signed(gap)} points" if abs(gap) > TOLERANCE else ""
                 cells.append((percent(removed, 2), off))
             # the method's own share of the work, at the budget in focus
-            row = own.loc[aggregate.focus(sorted(own.index))]
+            row = own.loc[focus(sorted(own.index))]
             share = MISSING
             if present(row["total"]) and row["total"]:
                 share = percent(row["reduction"] / row["total"], 2)

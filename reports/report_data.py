@@ -15,6 +15,7 @@ from reports.token_overlay import Pixels
 from suite.stats.blind_baselines import BlindComparison, read_blind_table
 from suite.stats.compare import ENVELOPE
 from suite.stats.correctness import sample_name
+from suite.stats.ranking import focus
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ReportData:
 
     def focus(self, frame: pd.DataFrame) -> float:
         """Return the budget of `frame` for a figure with room for one."""
-        return aggregate.focus(self.budgets_of(frame))
+        return focus(self.budgets_of(frame))
 
     def sorted(self, labels: Iterable[str]) -> list[str]:
         """Return `labels` in drawing order."""

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports import aggregate
 from reports.figures.canvas import COLUMN, THIN, Style, columns, panel_rows, paper_style
 from reports.formatting import budget_name, fold, interval, percent
 from reports.formatting import points as signed_points
@@ -17,6 +16,7 @@ from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import PLAIN, SOFT, group
 from suite.stats.correctness import counted
+from suite.stats.ranking import focus
 
 NEEDS = stored("mamba_vs_attention", "mamba_minus_attention")
 # Columns of the two tables and their heads; an interval follows its value.
@@ -91,7 +91,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     kept, contrasts = frames["mamba_vs_attention"], frames["mamba_minus_attention"]
     kind = report.run.kind
     # Sentences are about one budget; the figure and the tables have all.
-    budget = aggregate.focus(sorted(kept["budget"].unique()))
+    budget = focus(sorted(kept["budget"].unique()))
     methods = list(kept["method"].unique())
     images = counted(int(kept["images"].max()), kind)
     sentences = {method: _sentence(method, budget, images, kept, contrasts) for method in methods}

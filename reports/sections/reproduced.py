@@ -9,10 +9,10 @@ import pandas as pd
 from reports.formatting import budget_name, percent, present
 from reports.report_data import ReportData
 from reports.section import Frames, Section, Table, scaled_table, stored
+from reports.titles import DENSE
 from suite.stats.correctness import counted
 
 NEEDS = stored("reproduced")
-DENSE = "none"
 HEADS = {
     "backbone": "Backbone",
     "cell": "Cell",

@@ -42,7 +42,7 @@ def show(result: Result, folder: Path, page: Path | None) -> Findings:
     """The answer, a table of each axis, and in detail the paths of the figures."""
     from suite.cli.results import ablation_findings
 
-    found = ablation_findings(folder, result.headline.record())
+    found = ablation_findings(folder, result.headline.record(), result.records)
     if page is None:
         return found
     figures = page.parent / "figures"

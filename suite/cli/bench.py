@@ -15,6 +15,7 @@ from backbones.common.errors import UserError
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
 from suite.cli.paths import absolute
+from suite.cli.run_options import Verbose
 from suite.cli.spec_options import declared, options_of, parameter, spec_from_options
 from suite.system.atomic_files import write_text
 
@@ -30,9 +31,6 @@ Save = Annotated[
 Runs = Annotated[Path, typer.Option(parser=absolute, help="Folder that contains the runs.")]
 Run = Annotated[
     Path, typer.Argument(parser=absolute, help="Folder of a finished run.", show_default=False)
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print all findings, not only the answer in brief.")
 ]
 HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
 # What was an option is a sub-command now; commands in notes and scripts go on working.

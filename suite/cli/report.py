@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.paths import absolute
+from suite.cli.run_options import Verbose
 
 
 def report(
@@ -34,10 +35,7 @@ def report(
             help="Also figures (PDF, SVG, PNG) and LaTeX tables at column and text width.",
         ),
     ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Print all findings, not only the answer in brief."),
-    ] = False,
+    verbose: Verbose = False,
 ) -> int:
     """Write the report of a finished run again, or one report of several runs."""
     from reports import build

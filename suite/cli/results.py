@@ -53,27 +53,28 @@ def comparison_findings(
     return Findings(answers, notes, _warnings(headline), headline.get("brief") or (), details)
 
 
-def ablation_findings(folder: Path, headline: Headline) -> Findings:
-    """Those of the ablation in `folder`, with a table of each axis, method and budget."""
+def ablation_findings(folder: Path, headline: Headline, records: Sequence[CellRecord]) -> Findings:
+    """Those of the ablation in `folder`, with a table of each axis, method and budget.
+
+    `records` are the cells of its tables.
+    """
     from suite.analysis.ablation import console_tables, seeds_note
 
     said = [str(row["sentence"]) for row in headline.get("answers") or ()]
-    first, *others = said or [str(headline.get("headline") or "")]
-    answers = [(first, [] if others else [*console_tables(folder)])]
-    answers += [(text, []) for text in others[:-1]]
-    if others:
-        answers.append((others[-1], [*console_tables(folder)]))
+    *others, last = said or [str(headline.get("headline") or "")]
+    answers: list[tuple[str, list[Table]]] = [(text, []) for text in others]
+    answers.append((last, [*console_tables(folder)]))
     note = seeds_note(folder)
-    notes = _as_it_is(folder)
+    notes = _as_it_is(records)
     details = [*([note] if note else []), *_words(headline)]
     details += [*headline.get("blind", ()), *headline.get("schedules", ())]
     return Findings(answers, notes, _warnings(headline), headline.get("brief") or (), details)
 
 
-def _as_it_is(folder: Path) -> list[str]:
+def _as_it_is(records: Sequence[CellRecord]) -> list[str]:
     """Under which setting a method is varied that a comparison would tune, a line each."""
     lines = []
-    for record in Store(folder).cells():
+    for record in records:
         plain = record.role == "asked" and record.budget and record.label == record.method
         if plain and record.setting and not record.tuned:
             images = f"{record.images:,} {record.split} {record.kind}"
@@ -129,7 +130,7 @@ def findings_in(folder: Path) -> Findings | None:
     cells = Store(folder).cells()
     records = [record for record in cells if record.shown]
     if _table(folder, "ablation") is not None and headline:
-        return ablation_findings(folder, headline)
+        return ablation_findings(folder, headline, records)
     if records and headline:
         # The store has them by key, a hash; readers want methods by name and baselines last.
         records.sort(key=lambda record: (record.family == "baseline", record.spec))

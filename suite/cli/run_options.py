@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from suite.terminal.findings import Findings
 
 Done = TypeVar("Done")
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print all findings, not only the answer in brief."),
+]
 
 
 @dataclass(frozen=True)

@@ -259,9 +259,7 @@ def solve(problem: Problem, budget: float) -> Plan:
         return dense_plan(problem.shape)
     # A method may cost more than it saves: even its caps can fall short of the budget.
     most = problem.removed(problem.survivors(problem.largest_scale))
-    if most < budget - TOLERANCE:
-        why = f"at most {100 * most:.1f} % on these sites"
-        raise BudgetUnreachable(budget, most, f"cannot remove {percent(budget)} of the work: {why}")
+    check_allowed(budget, most)
     below, above = _bisect(problem, lambda tried: problem.removed(tried) >= min(budget, most))
     steps = _between(problem, below, above)
     best = min(steps, key=lambda step: abs(problem.removed(step) - budget))
@@ -274,6 +272,13 @@ def solve(problem: Problem, budget: float) -> Plan:
         )
         raise BudgetUnreachable(budget, achieved, why)
     return plan_of(problem.shape, problem.counts(best), problem.reduction)
+
+
+def check_allowed(budget: float, most: float) -> None:
+    """`BudgetUnreachable` if at `most` so large a share of work can be removed."""
+    if most < budget - TOLERANCE:
+        why = f"at most {100 * most:.1f} % on these sites"
+        raise BudgetUnreachable(budget, most, f"cannot remove {percent(budget)} of the work: {why}")
 
 
 def solve_tokens(problem: Problem, budget: float) -> Plan:

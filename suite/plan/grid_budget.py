@@ -23,14 +23,12 @@ from backbones.shape import Shape
 from suite.flops.closed_form import Cost, Flops, block_flops, count, stem_flops, total
 from suite.plan.budget import (
     BISECTIONS,
-    TOLERANCE,
-    BudgetUnreachable,
     Free,
     Plan,
     Problem,
+    check_allowed,
     dense_plan,
     finished,
-    percent,
 )
 from suite.store.schema import Removal
 
@@ -333,11 +331,7 @@ class GridProblem:
         """The least scale of the schedule at which the maps along it remove the budget."""
         high = self.problem.largest_scale
         most = self.removed(self.along(high))
-        if most < budget - TOLERANCE:
-            why = f"at most {100 * most:.1f} % on these sites"
-            raise BudgetUnreachable(
-                budget, most, f"cannot remove {percent(budget)} of the work: {why}"
-            )
+        check_allowed(budget, most)
         low = 0.0
         for _ in range(BISECTIONS):
             middle = (low + high) / 2

@@ -14,7 +14,7 @@ from suite.sensitivity.probe import REFERENCE_RANKINGS
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
 from suite.stats.correctness import counted
-from suite.stats.score_words import Predictor, score_answer
+from suite.stats.score_words import Predictor, correlation, score_answer
 
 # Rankings of the score table that are no registered score, but something to compare scores with.
 REFERENCES = (*REFERENCE_RANKINGS, "foreground", "place")
@@ -75,7 +75,7 @@ def _estimate_brief(frames: Mapping[str, pd.DataFrame]) -> str:
     )
     if rows.empty:
         return ""
-    shown = f"{rows.iloc[0]['mean']:.2f}".replace("-", "−")
+    shown = correlation(rows.iloc[0]["mean"])
     return f"Gradients predict the loss by an exact removal with rank correlation {shown}."
 
 

@@ -25,6 +25,11 @@ class Predictor(NamedTuple):
         return cls(str(row["score"]), float(row["mean"]), float(row["low"]), float(row["high"]))
 
 
+def correlation(value: float) -> str:
+    """A rank correlation as sentences have it."""
+    return f"{value:.2f}".replace("-", "−")
+
+
 def level_with(best: Predictor, others: list[Predictor]) -> list[Predictor]:
     """The next of `others` whose intervals reach that of the best, so that none is said to lead."""
     # A bound that is NaN, of fewer than two images, tells nothing apart.
@@ -42,20 +47,18 @@ def score_answer(
         return ""
     best, *others = ranked
     level = level_with(best, others)
-    shown = f"{best.mean:.2f}".replace("-", "−")
+    shown = correlation(best.mean)
     words = (
         f"{name(best.name)} best predicts which tokens move the answer (rank correlation {shown})"
     )
     if level:
-        second = f"{level[0].mean:.2f}".replace("-", "−")
         rest = name(level[0].name) if len(level) == 1 else f"{len(level)} others"
         words = (
             f"{name(best.name)} came out highest at predicting which tokens move the answer (rank "
             f"correlation {shown}), not told apart from {rest}"
         )
         if len(level) == 1:
-            words += f" ({second})"
+            words += f" ({correlation(level[0].mean)})"
     if place is not None and isfinite(place.mean):
-        blind = f"{place.mean:.2f}".replace("-", "−")
-        words += f"; the mean map of other images reaches {blind}"
+        words += f"; the mean map of other images reaches {correlation(place.mean)}"
     return f"{words}."

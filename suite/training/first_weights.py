@@ -55,7 +55,8 @@ def first_model(
     if training and training.classes == classes:
         return trained, f"{words}, with their head for the same classes"
     state = trained.state_dict()
-    state |= {name: model.state_dict()[name] for name in head_of(bare, len(classes))}
+    fresh = model.state_dict()
+    state |= {name: fresh[name] for name in head_of(model, bare, len(classes))}
     model.load_state_dict(state)
     return model, f"{words}, with a new head of {len(classes)} classes"
 
@@ -76,15 +77,15 @@ def with_head(bare: str, classes: int, kernel: str = "auto") -> Backbone:
         return model
 
 
-def head_of(bare: str, classes: int) -> list[str]:
-    """Names of the tensors whose shape is that of the head: they change with its `classes`."""
+def head_of(model: Backbone, bare: str, classes: int) -> list[str]:
+    """Names of the tensors of the head: their shape changes with the `classes` of `bare`."""
     with torch.random.fork_rng(devices=[]):
-        one = with_head(bare, classes).state_dict()
         try:
             other = create_model(with_settings(bare, classes=classes + 1)).state_dict()
         except UserError:  # one whose head cannot change keeps it
             return []
-    return [name for name, tensor in one.items() if tensor.shape != other[name].shape]
+    own = model.state_dict()
+    return [name for name, tensor in own.items() if tensor.shape != other[name].shape]
 
 
 def plain_name(backbone: str) -> str:

@@ -84,6 +84,7 @@ def findings(tuned: Tuned) -> Findings:
     """What came of a tuning: the method that keeps most on each backbone, picks, and gains."""
     several = len(tuned.tables) > 1
     answers, sentences, details = [], list[str](), list[str]()
+    missing: dict[str, None] = {}
     for table in tuned.tables:
         where = f"{table.origin.backbone}: " if several else ""
         rows = picked(table)
@@ -91,18 +92,15 @@ def findings(tuned: Tuned) -> Findings:
         answers.append((answer, [picks_table(table, tuned.dense[table.backbone])]))
         if (said := _gains(rows)) and len(sentences) < 2:
             sentences.append(f"{where}{said}")
-        details += [
-            f"no setting of {name} on {table.backbone} can be picked: {reason}"
-            for name, reason in _without_pick(rows)
-        ]
-    missing = [name for table in tuned.tables for name, _ in _without_pick(picked(table))]
+        for name, reason in _without_pick(rows):
+            missing[name] = None
+            details.append(f"no setting of {name} on {table.backbone} can be picked: {reason}")
     if missing:
-        who = listed(list(dict.fromkeys(missing)))
+        who = listed(list(missing))
         sentences.append(f"No setting of {who} can be picked (-v says why).")
     notes = [f"default: mean of the setting without tuning; {WINDOW_MEANS}."]
-    warnings = [
-        text.removeprefix("WARNING: ").replace("will be", "were") for text in tuned.tuning.warnings
-    ]
+    few = tuned.tuning.few
+    warnings = [f"Settings were picked on {few}."] if few else []
     return Findings(answers, notes, warnings, sentences, [*tuned.tuning.notes, *details])
 
 
@@ -115,11 +113,8 @@ def _best(table: Tries, rows: list[Picked]) -> str:
     first = [row for value, row in done if value == most]
     shares = listed([f"{100 * budget:.4g}" for budget in table.origin.budgets])
     where = f"{100 * most:.1f} % of {len(table.origin.images):,} {table.origin.split} images"
-    over = (
-        f"mean over {shares} % fewer FLOPs"
-        if len(table.origin.budgets) > 1
-        else (f"at {shares} % fewer FLOPs")
-    )
+    how = "mean over" if len(table.origin.budgets) > 1 else "at"
+    over = f"{how} {shares} % fewer FLOPs"
     if len(first) > 1:
         names = listed([parse(row.method).label for row in first])
         return f"{names} tie for the most at their best settings: {where}, {over}."

@@ -66,10 +66,14 @@ class Tuning:
         return [*notes, *self.warnings]
 
     @property
+    def few(self) -> str:
+        """The images in words, if they are too few to pick settings by; else empty."""
+        return few_images(len(self.prepared.indices), self.prepared.dataset.kind)
+
+    @property
     def warnings(self) -> list[str]:
-        """That the images are too few to pick settings by, if they are."""
-        few = few_images(len(self.prepared.indices), self.prepared.dataset.kind)
-        return [f"WARNING: Settings will be picked on {few}."] if few else []
+        """What is said of too few images before they are evaluated."""
+        return [f"WARNING: Settings will be picked on {self.few}."] if self.few else []
 
 
 def prepare_tuning(spec: TuneSpec) -> Tuning:
