@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isqrt
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ KINDS = {
     "attention": ("heads", "hidden"),
     "a scan": ("states", "dt_rank", "conv_kernel", "directions"),
     "a scan with heads": ("states", "conv_kernel", "directions", "scan_heads", "hidden"),
+    "scans in stages": ("states", "dt_rank", "conv_kernel", "directions", "hidden"),
 }
 
 
@@ -52,7 +54,7 @@ class Shape:
         directions: scans per block (2 for a bidirectional mixer).
         patch: size of one patch as (frames, height, width).
         channels: channels of the input image.
-        patches: patch tokens of the unreduced sequence.
+        patches: patch tokens of the unreduced sequence, those of the first stage.
         specials: class tokens or registers, which are never reduced.
         classes: outputs of the head.
         heads: attention heads.
@@ -66,6 +68,11 @@ class Shape:
         scan_heads: heads of a scan of Mamba-2, each with one timescale; such a block reads a mean
             token first and ends in a gated MLP (Adventurer).
         local: number of first blocks that end in a 3 x 3 depthwise convolution on the grid.
+        widths: channels of each stage of a backbone whose map of tokens is halved between stages;
+            () where there is one stage. `dim`, `inner`, `dt_rank` and `hidden` are those of the
+            first stage, and grow with the width.
+        halvings: the blocks that begin by halving rows and columns of the map of patch tokens,
+            rounded up: the first block of each stage after the first.
         work: of a backbone with another mixer, (shape, block, tokens) -> `Work` of that block.
 
     """
@@ -92,12 +99,13 @@ class Shape:
     stem: int = 0
     local: int = 0
     scan_heads: int = 0
+    widths: tuple[int, ...] = ()
+    halvings: tuple[int, ...] = ()
     work: Callable[[Shape, int, int], Work] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes: a mistake in a backbone's `describe`, not a user's error."""
-        kind = "attention" if self.heads else "a scan with heads" if self.scan_heads else "a scan"
-        present = () if self.work else KINDS[kind]
+        present = () if self.work else KINDS[self._kind]
         # Zero would pass silently through every formula of FLOPs.
         positive = ("depth", "dim", "inner", "channels", "patches", "classes", "frames", *present)
         for field in positive:
@@ -107,7 +115,7 @@ class Shape:
         for fields in () if self.work else KINDS.values():
             for field in fields:
                 if field not in present and getattr(self, field):
-                    raise ValueError(f"{self.name}: {field} must be 0 where there is {kind}")
+                    raise ValueError(f"{self.name}: {field} must be 0 where there is {self._kind}")
         if self.specials < 0 or min(self.patch) < 1:
             raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
         if self.patches % self.frames or self.neck < 0:
@@ -115,21 +123,67 @@ class Shape:
                 f"{self.name}: {self.patches} patches do not fill {self.frames} frames, "
                 "or a neck below 0"
             )
+        self._check_stages()
+
+    @property
+    def _kind(self) -> str:
+        """Which of `KINDS` its mixer is."""
+        if self.heads:
+            return "attention"
+        if self.scan_heads:
+            return "a scan with heads"
+        return "scans in stages" if self.widths else "a scan"
+
+    def _check_stages(self) -> None:
+        """Refuse stages that do not fit the blocks or the map of tokens."""
+        if not self.widths and not self.halvings:
+            return
+        if len(self.widths) != len(self.halvings) + 1:
+            raise ValueError(
+                f"{self.name}: {len(self.widths)} widths for {len(self.halvings)} halvings, of "
+                "which there must be one less"
+            )
+        if self.widths[0] != self.dim or min(self.widths) < 1:
+            raise ValueError(
+                f"{self.name}: widths {self.widths} must be positive and begin with dim, {self.dim}"
+            )
+        ascending = tuple(sorted(set(self.halvings)))
+        inside = all(0 < block < self.depth for block in self.halvings)
+        if ascending != self.halvings or not inside:
+            raise ValueError(
+                f"{self.name}: halvings {self.halvings} must ascend within blocks 1 to "
+                f"{self.depth - 1}"
+            )
+        if self.in_halves and any(block % 2 for block in self.halvings):
+            raise ValueError(
+                f"{self.name}: halvings {self.halvings} must be before mixers, which are the even "
+                "blocks"
+            )
+        if self.rectangle is None or self.specials:
+            raise ValueError(
+                f"{self.name}: stages need a square of patches of one image, and no special tokens"
+            )
 
     @property
     def sites(self) -> tuple[int, ...]:
         """The blocks before which tokens may be reduced.
 
-        All but the first; in a transformer the MLP of each layer, as ToMe and EViT reduce between
-        attention and MLP.
+        All but the first and those that begin by halving the map; where blocks are halves of layers
+        the MLP of each, as ToMe and EViT reduce between attention and MLP.
         """
         # Block 0 has no block before it whose trace could say what to remove.
-        return tuple(range(1, self.depth, 2 if self.transforms else 1))
+        blocks = range(1, self.depth, 2 if self.in_halves else 1)
+        return tuple(block for block in blocks if block not in self.halvings)
 
     @property
     def transforms(self) -> bool:
         """Whether its blocks are the two halves of a transformer's layers."""
         return bool(self.heads) and not self.work
+
+    @property
+    def in_halves(self) -> bool:
+        """Whether its blocks are halves of layers: a mixer, then an MLP."""
+        return self.transforms or (bool(self.widths) and not self.work)
 
     @property
     def timescales(self) -> int:
@@ -156,3 +210,57 @@ class Shape:
     def length(self) -> int:
         """Tokens of the unreduced sequence, specials included."""
         return self.patches + self.specials
+
+    def stage(self, block: int) -> int:
+        """Number of the stage of `block`, from 0."""
+        return sum(halving <= block for halving in self.halvings)
+
+    def width(self, block: int) -> int:
+        """Channels of the tokens in `block`, after its halving."""
+        return self.widths[self.stage(block)] if self.widths else self.dim
+
+    def at(self, block: int) -> Shape:
+        """The sizes in `block`, as those of a backbone of one stage; of one stage, this shape."""
+        return self._stages[self.stage(block)] if self.halvings else self
+
+    @cached_property
+    def _stages(self) -> tuple[Shape, ...]:
+        """The sizes in each stage (see `at`)."""
+        stages = []
+        for first, width in zip((0, *self.halvings), self.widths, strict=True):
+            rows, columns = self.rectangles[first]
+            # whole numbers, rounded up: a rank of nothing projects nothing
+            grown = {}
+            for name in ("inner", "dt_rank", "hidden"):
+                grown[name] = -(-getattr(self, name) * width // self.dim)
+            stages.append(
+                replace(
+                    self, dim=width, patches=rows * columns, widths=(width,), halvings=(), **grown
+                )
+            )
+        return tuple(stages)
+
+    @cached_property
+    def rectangles(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of the unreduced patch tokens in each block; () where they fill none."""
+        if self.rectangle is None:
+            return ()
+        now, rectangles = self.rectangle, []
+        for block in range(self.depth):
+            now = halved(now) if block in self.halvings else now
+            rectangles.append(now)
+        return tuple(rectangles)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of the unreduced sequence in each block, after its halving, specials included."""
+        if not self.halvings:
+            return (self.length,) * self.depth
+        # stages are of images without special tokens
+        return tuple(rows * columns for rows, columns in self.rectangles)
+
+
+def halved(rectangle: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a map between two stages: half as many, rounded up."""
+    rows, columns = rectangle
+    return (rows + 1) // 2, (columns + 1) // 2

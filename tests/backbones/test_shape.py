@@ -1,10 +1,11 @@
 """A shape is a plain, immutable record that refuses impossible sizes."""
 
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 
-from backbones.shape import Shape
+from backbones.shape import Shape, Work
 
 TINY = Shape("vim_tiny", 24, 192, 384, 16, 12, 4, 2, (1, 16, 16), 3, 196, 1, 1000)
 
@@ -72,3 +73,55 @@ def test_the_rectangle_is_the_square_of_an_image() -> None:
     assert TINY.rectangle == (14, 14)
     assert replace(TINY, patches=195).rectangle is None
     assert replace(TINY, patches=392, frames=2).rectangle is None
+
+
+STAGED = replace(TINY, depth=12, specials=0, hidden=768, widths=(192, 384, 768), halvings=(4, 8))
+
+
+def test_stages_halve_the_map_and_widen_the_tokens() -> None:
+    odd = replace(STAGED, patches=169)
+    assert odd.rectangles == ((13, 13),) * 4 + ((7, 7),) * 4 + ((4, 4),) * 4
+    assert odd.lengths == (169,) * 4 + (49,) * 4 + (16,) * 4
+    assert [odd.width(block) for block in (0, 3, 4, 7, 8, 11)] == [192, 192, 384, 384, 768, 768]
+    assert odd.sites == (1, 3, 5, 7, 9, 11)
+    assert replace(STAGED, patches=1).lengths == (1,) * 12
+    last = odd.at(9)
+    sizes = last.dim, last.inner, last.dt_rank, last.hidden, last.states, last.patches
+    assert sizes == (768, 1536, 48, 3072, 16, 16)
+    assert last.lengths == (16,) * 12
+    assert last.at(9) is last
+
+
+def test_one_stage_has_the_same_sizes_in_all_blocks() -> None:
+    assert TINY.lengths == (197,) * 24
+    assert TINY.rectangles == ((14, 14),) * 24
+    assert (TINY.width(23), TINY.at(23)) == (192, TINY)
+    assert replace(TINY, frames=4).rectangles == ()
+
+
+def test_stages_of_another_mixer_have_sites_before_all_blocks_without_a_halving() -> None:
+    other = replace(STAGED, work=lambda shape, block, tokens: Work(tokens))
+    assert other.sites == (1, 2, 3, 5, 6, 7, 9, 10, 11)
+    assert replace(other, halvings=(3, 8)).sites == (1, 2, 4, 5, 6, 7, 9, 10, 11)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"widths": (192, 384)}, "one less"),
+        ({"widths": (), "hidden": 0}, "one less"),
+        ({"widths": (96, 384, 768)}, "begin with dim"),
+        ({"widths": (192, 384, 0)}, "positive"),
+        ({"halvings": (8, 4)}, "ascend"),
+        ({"halvings": (0, 4)}, "ascend"),
+        ({"halvings": (4, 12)}, "ascend"),
+        ({"halvings": (3, 8)}, "even"),
+        ({"patches": 50}, "square"),
+        ({"frames": 4}, "square"),
+        ({"specials": 1}, "special"),
+        ({"hidden": 0}, "hidden"),
+    ],
+)
+def test_refuses_stages_that_do_not_fit(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(STAGED, **changed)
