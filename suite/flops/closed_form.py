@@ -353,4 +353,4 @@ def count(
 
 def dense(shape: Shape) -> Flops:
     """Work for one image with nothing removed."""
-    return count(shape, [shape.length] * shape.depth)
+    return count(shape, shape.lengths)

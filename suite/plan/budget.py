@@ -78,7 +78,7 @@ class Plan:
         flops: work by kind.
         total: work under each convention.
         removed: share of the dense model's work removed, under each convention.
-        token_ratio: mean share of tokens missing over the blocks.
+        token_ratio: share of tokens missing, of those that enter all blocks of the dense model.
 
     """
 
@@ -93,10 +93,13 @@ class Plan:
 def plan_of(shape: Shape, counts: Mapping[int, int], reduction: Reduction | None = None) -> Plan:
     """Make the plan that removes `counts[site]` tokens at each site.
 
-    ValueError if they do not fit the sequence, or exceed the cap of `reduction`.
+    ValueError if they do not fit the sequence, exceed the cap of `reduction`, or leave no map that
+    could be halved between stages (`suite.plan.grid_budget.grid_plan` keeps one).
     """
     reduction = Free() if reduction is None else reduction
     counts = {site: tokens for site, tokens in sorted(counts.items()) if tokens}
+    if counts and shape.halvings:
+        raise ValueError(f"{shape.name} halves its map of tokens, and single tokens leave none")
     patches = shape.patches
     for site, tokens in counts.items():
         if site not in shape.sites or not 0 <= tokens <= reduction.cap(patches, shape.specials):
@@ -118,6 +121,8 @@ def _lengths_and_costs(
     shape: Shape, counts: Mapping[int, int], reduction: Reduction
 ) -> tuple[list[int], list[Cost]]:
     """Tokens entering each block, and the cost of the reduction at each site that removes some."""
+    if not counts:
+        return list(shape.lengths), []
     patches, lengths, costs = shape.patches, [], []
     for block in range(shape.depth):
         tokens = counts.get(block, 0)
@@ -139,7 +144,7 @@ def finished(
     # Of the dense model at its full size, also for a smaller image.
     after, before = totals(work), totals(dense(whole))
     removed = {name: 1 - after[name] / before[name] for name in after}
-    token_ratio = 1 - sum(lengths) / (whole.length * shape.depth)
+    token_ratio = 1 - sum(lengths) / sum(whole.lengths)
     return Plan(removals, lengths, work, after, removed, token_ratio)
 
 
@@ -327,8 +332,7 @@ def nearest_grid(shape: Shape, budget: float, convention: str) -> int:
 def smaller_image(shape: Shape, grid: int) -> Plan:
     """Plan of an image, or clip, of grid x grid patches a frame, compared with the full one."""
     small = replace(shape, patches=shape.frames * grid * grid)
-    lengths = (small.length,) * small.depth
-    return finished(small, {}, lengths, dense(small), shape)
+    return finished(small, {}, small.lengths, dense(small), shape)
 
 
 def percent(share: float) -> str:

@@ -6,6 +6,9 @@ about the sides' first ratio, are candidates, and of all chains of candidates th
 removes the asked share of work most nearly: of those within 0.05 point, the one that follows the
 schedule best. A small map has few chains, so that the share removed may be far off: the plan says
 what it is.
+
+Where a backbone halves its map between stages, what is left of one stage arrives halved, rounded
+up, in the next, and shares and ratios are of the dense model's map at that block.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.shape import Shape
+from backbones.shape import Shape, halved
 from suite.flops.closed_form import Cost, Flops, block_flops, count, stem_flops, total
 from suite.plan.budget import (
     BISECTIONS,
@@ -118,6 +121,7 @@ def grid_plan(shape: Shape, left: Mapping[int, Rectangle], reduction: GridReduct
     removals: dict[int, Removal] = {}
     lengths, costs = [], []
     for block in range(shape.depth):
+        now = halved(now) if block in shape.halvings else now
         after = left.get(block, now)
         if after != now:
             if block not in shape.sites or not fits(now, after, reduction):
@@ -130,7 +134,7 @@ def grid_plan(shape: Shape, left: Mapping[int, Rectangle], reduction: GridReduct
                 rows=now[0] - after[0],
                 columns=now[1] - after[1],
             )
-            costs.append(reduction.cost_on_grid(now, after, shape))
+            costs.append(reduction.cost_on_grid(now, after, shape.at(block)))
             now = after
         lengths.append(cells_of(now) + shape.specials)
     work = count(shape, lengths, costs, on_grid=True)
@@ -140,21 +144,27 @@ def grid_plan(shape: Shape, left: Mapping[int, Rectangle], reduction: GridReduct
 def plan_near(shape: Shape, counts: Mapping[int, int], reduction: GridReduction) -> Plan:
     """Make the plan whose maps are nearest to removing `counts[site]` tokens at each site.
 
-    They are those of the `ladder`; of two equally near ones the larger.
+    They are those of the `ladder`; of two equally near ones the larger. Within a stage what one
+    site removes too much or too little is made up for at the next.
     """
-    whole = _whole(shape)
-    now, tokens, left = whole, cells_of(whole), dict[int, Rectangle]()
-    for site, removed in sorted(counts.items()):
-        tokens -= removed
-        left[site] = now = _nearest(ladder(whole), now, tokens, reduction)
+    now = _whole(shape)
+    tokens, left = cells_of(now), dict[int, Rectangle]()
+    for block in range(shape.depth):
+        if block in shape.halvings:
+            now = halved(now)
+            tokens = cells_of(now)
+        if block in counts:
+            tokens -= counts[block]
+            maps = ladder(shape.rectangles[block])
+            left[block] = now = _nearest(maps, now, tokens, reduction)
     return grid_plan(shape, left, reduction)
 
 
 def _nearest(
     maps: Sequence[Rectangle], before: Rectangle, tokens: float, reduction: GridReduction
 ) -> Rectangle:
-    """The one of `maps`, largest first, that is nearest to so many tokens and fits."""
-    fitting = [after for after in maps if fits(before, after, reduction)]
+    """The one of `maps`, largest first, that is nearest to so many tokens and fits, or `before`."""
+    fitting = [before, *(after for after in maps if fits(before, after, reduction))]
     return min(fitting, key=lambda after: abs(cells_of(after) - tokens))
 
 
@@ -198,9 +208,30 @@ class GridProblem:
         return _whole(self.problem.shape)
 
     @cached_property
-    def ladder(self) -> list[Rectangle]:
-        """See `ladder`."""
-        return ladder(self.whole)
+    def wholes(self) -> list[Rectangle]:
+        """The dense model's map at each site."""
+        return [self.problem.shape.rectangles[site] for site in self.sites]
+
+    @cached_property
+    def ladders(self) -> dict[Rectangle, list[Rectangle]]:
+        """The ladder of each map of the dense model, by that map (see `ladder`)."""
+        return {whole: ladder(whole) for whole in self.wholes}
+
+    @cached_property
+    def halvings(self) -> list[int]:
+        """How often the map is halved between the site before, or the beginning, and each site."""
+        before, halvings = 0, []
+        for site in self.sites:
+            stage = self.problem.shape.stage(site)
+            halvings.append(stage - before)
+            before = stage
+        return halvings
+
+    def arriving(self, index: int, before: Rectangle) -> Rectangle:
+        """The map at site number `index` where the site before left the map `before`."""
+        for _ in range(self.halvings[index]):
+            before = halved(before)
+        return before
 
     @cached_property
     def start(self) -> int:
@@ -213,12 +244,16 @@ class GridProblem:
         return {}
 
     def work(self, index: int, before: Rectangle, after: Rectangle) -> int:
-        """Work of narrowing one map to another at site number `index`, and of the blocks behind."""
+        """Work of narrowing one map to another at site number `index`, and of the blocks behind.
+
+        `before` is the map that arrives there.
+        """
         key = index, before, after
         if key not in self._known:
             shape, work = self.problem.shape, 0
             if after != before:
-                cost = self.reduction.cost_on_grid(before, after, shape)
+                at_site = shape.at(self.sites[index])
+                cost = self.reduction.cost_on_grid(before, after, at_site)
                 own = Flops(reduction_macs=cost.matmul_macs, reduction_arithmetic=cost.arithmetic)
                 work = total(own, self.problem.convention)
             ends = (*self.sites, shape.depth)
@@ -226,10 +261,11 @@ class GridProblem:
         return self._known[key]
 
     def _blocks(self, first: int, last: int, rectangle: Rectangle) -> int:
-        """Work of the blocks from `first` to before `last` on tokens of this map."""
+        """Work of the blocks from `first` to before `last`, where this map enters the first."""
         shape, work = self.problem.shape, 0
-        length = cells_of(rectangle) + shape.specials
         for block in range(first, last):
+            rectangle = halved(rectangle) if block in shape.halvings else rectangle
+            length = cells_of(rectangle) + shape.specials
             work += total(block_flops(shape, block, length, True), self.problem.convention)
         return work
 
@@ -237,16 +273,20 @@ class GridProblem:
         """Share of the dense model's work removed where the sites leave these maps."""
         work, before = self.start, self.whole
         for index, after in enumerate(maps):
-            work += self.work(index, before, after)
+            work += self.work(index, self.arriving(index, before), after)
             before = after
         return 1 - work / self.problem.dense_work
 
     def curve(self, scale: float) -> list[float]:
         """Patch tokens that the schedule leaves after each site, in fractions."""
-        whole = float(cells_of(self.whole))
-        target, left = whole, []
-        for weight in self.problem.weights.values():
-            base = target if self.problem.schedule.of == "current" else whole
+        first = float(cells_of(self.whole))
+        target, before, left = first, self.whole, []
+        for whole, weight in zip(self.wholes, self.problem.weights.values(), strict=True):
+            # a stage begins with the share that the one before has left
+            target *= cells_of(whole) / cells_of(before)
+            before = whole
+            bases = {"current": target, "original": float(cells_of(whole)), "first": first}
+            base = bases[self.problem.schedule.of]
             target = max(0.0, target - base * min(1.0, scale * weight))
             left.append(target)
         return left
@@ -254,45 +294,51 @@ class GridProblem:
     def along(self, scale: float) -> list[Rectangle]:
         """The maps of the ladder that are nearest to the schedule's curve."""
         maps, now = [], self.whole
-        for tokens in self.curve(scale):
-            now = _nearest(self.ladder, now, tokens, self.reduction)
+        for index, tokens in enumerate(self.curve(scale)):
+            steps = self.ladders[self.wholes[index]]
+            now = _nearest(steps, self.arriving(index, now), tokens, self.reduction)
             maps.append(now)
         return maps
 
-    def candidates(self, before: Rectangle, tokens: float) -> list[Rectangle]:
-        """The maps nearest to so many `tokens` that a site can leave of `before`.
+    def candidates(self, index: int, before: Rectangle, tokens: float) -> list[Rectangle]:
+        """The maps nearest to so many `tokens` that site number `index` can leave of `before`.
 
         They are within a line of a square of so many; the nearest is one in any case.
         """
 
         def order(after: Rectangle) -> tuple[float, float, Rectangle]:
-            return abs(cells_of(after) - tokens), slimness(after, self.whole), after
+            return abs(cells_of(after) - tokens), slimness(after, self.wholes[index]), after
 
         most = FEWEST
         for sites, maps in CANDIDATES:
             if len(self.sites) <= sites:
                 most = maps
-        nearest, *others = sorted(self._fitting(before), key=order)[:most]
+        nearest, *others = sorted(self._fitting(index, before), key=order)[:most]
         line = sqrt(tokens) + 1
         return [nearest, *(after for after in others if abs(cells_of(after) - tokens) <= line)]
 
-    def _fitting(self, before: Rectangle) -> Iterator[Rectangle]:
+    def _fitting(self, index: int, before: Rectangle) -> Iterator[Rectangle]:
         """Every map that a site can leave of `before`, if it is not much slimmer than the whole."""
+        whole = self.wholes[index]
+        steps = self.ladders[whole]
         for rows in range(1, before[0] + 1):
             for columns in range(1, before[1] + 1):
                 after = rows, columns
-                near = slimness(after, self.whole) <= SLIM or after in self.ladder
+                # a map may have become slimmer by being halved
+                near = slimness(after, whole) <= SLIM or after in steps or after == before
                 if near and fits(before, after, self.reduction):
                     yield after
 
     def grown(self, fronts: Fronts, index: int, tokens: float) -> Fronts:
         """The chains of `fronts` with one more map, at a site that should leave so many tokens."""
         parts: dict[Rectangle, list[Front]] = {}
-        for place, (before, front) in enumerate(fronts.items()):
-            for after in self.candidates(before, tokens):
-                strayed = abs(cells_of(after) - tokens) / cells_of(self.whole)
+        whole = self.wholes[index]
+        for place, (left, front) in enumerate(fronts.items()):
+            before = self.arriving(index, left)
+            for after in self.candidates(index, before, tokens):
+                strayed = abs(cells_of(after) - tokens) / cells_of(whole)
                 # the ratio of the sides decides between maps of as many cells
-                strayed += slimness(after, self.whole) / 1000
+                strayed += slimness(after, whole) / 1000
                 longer = Front(
                     front.work + self.work(index, before, after),
                     front.strayed + strayed,

@@ -80,7 +80,7 @@ def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: 
     composition = spelled.composition(model.provides)
     if composition:
         cell = replace(cell, reason=incompatibility(composition, model) or cell.reason)
-    elif method.method.kind == "oracle" and model.needs_rectangle:
+    elif method.method.kind == "oracle" and needs_rectangle(model):
         cell = replace(cell, reason=no_rectangle(model))
     return replace(cell, composition=composition)
 
@@ -169,7 +169,7 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
 def incompatibility(composition: Composition, model: Backbone) -> str | None:
     """Say why `model` cannot be reduced by `composition`; None if it can."""
     specials = len(model.special_places)
-    if model.needs_rectangle and not composition.keeps_rectangle:
+    if needs_rectangle(model) and not composition.keeps_rectangle:
         return no_rectangle(model)
     if composition.keeps_rectangle and model.describe().rectangle is None:
         return f"narrows the rectangle of an image; the tokens of {model.name} fill none"
@@ -192,8 +192,13 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
     return None
 
 
+def needs_rectangle(model: Backbone) -> bool:
+    """Whether its patch tokens have to fill a rectangle: to be scanned, or to be halved."""
+    return model.needs_rectangle or bool(model.describe().halvings)
+
+
 def no_rectangle(model: Backbone) -> str:
-    """Why most methods cannot reduce a backbone that scans a map in two dimensions."""
+    """Why most methods cannot reduce a backbone that scans or halves a map in two dimensions."""
     return f"leaves no rectangle of tokens, which {model.name} needs: use a method of the grid"
 
 

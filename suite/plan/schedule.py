@@ -1,8 +1,9 @@
 """Schedules: how a budget is spread over the sites where tokens may leave.
 
 A schedule gives one weight for each site, to be multiplied by a scale that the budget solver finds:
-the fraction removed of the patch tokens that arrive there (`of="current"`), or of those of the
-unreduced sequence (`of="original"`). Site i is before block i.
+the fraction removed of the patch tokens that arrive there (`of="current"`), of those that the dense
+model has there (`of="original"`), or of those of its first block (`of="first"`). The last two
+differ where the map of tokens is halved between stages. Site i is before block i.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ class Schedule:
     Attributes:
         name: its name on the command line.
         weights: from (sites, depth) to one weight >= 0 for each site, not all zero.
-        of: what a weight is a fraction of, the patch tokens at the site or of the whole sequence.
+        of: what a weight is a fraction of, the patch tokens that arrive at the site, those of the
+            dense model there, or those of its first block.
 
     """
 
     name: str
     weights: Weights
-    of: Literal["current", "original"] = "current"
+    of: Literal["current", "original", "first"] = "current"
 
 
 def default_sites(sites: Sequence[int]) -> tuple[int, ...]:
@@ -101,7 +103,8 @@ def in_proportion(counts: Sequence[int]) -> Schedule:
             )
         return [float(count) for count in counts]
 
-    return Schedule(name, weights, of="original")
+    # numbers of tokens stay in proportion over all stages
+    return Schedule(name, weights, of="first")
 
 
 CONSTANT_RATIO = Schedule("constant-ratio", even)

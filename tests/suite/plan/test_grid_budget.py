@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.shape import Shape
+from backbones.shape import Shape, Work, halved
 from methods.spec import parse
 from suite.flops.closed_form import count, dense, total
-from suite.plan.budget import BudgetUnreachable, Free, Plan, Problem
+from suite.plan.budget import (
+    BudgetUnreachable,
+    Free,
+    Plan,
+    Problem,
+    dense_plan,
+    nearest_grid,
+    plan_of,
+    smaller_image,
+)
 from suite.plan.grid_budget import (
     CLOSE,
     GridProblem,
@@ -30,6 +39,25 @@ from suite.plan.schedule import ALL, CONSTANT_RATIO, Schedule, find_schedule
 SMALL = Shape("small", 4, 32, 64, 4, 2, 4, 2, (1, 4, 4), 3, 16, 1, 10)
 TINY = Shape("vim_tiny", 24, 192, 384, 16, 12, 4, 2, (1, 16, 16), 3, 196, 1, 1000)
 WALKS = replace(SMALL, name="plain", conv_kernel=49, directions=4, specials=0, walks=True, stem=1)
+
+
+def staged_work(shape: Shape, block: int, tokens: int) -> Work:
+    """Work of a made-up block whose cost grows with width and tokens."""
+    width = shape.width(block)
+    return Work(gemm=tokens * width * (2 * width + tokens), scan=9 * tokens * width)
+
+
+# sides 5, 3 and 2; two sites before the first halving, one of each later stage
+STAGED = Shape(
+    *("staged", 6, 8, 8, 0, 0, 0, 0, (1, 4, 4), 3, 25, 0, 10),
+    widths=(8, 16, 32),
+    halvings=(3, 5),
+    work=staged_work,
+)
+# sides 56, 28, 14 and 7, as of VMamba at 224 pixels
+DEEP = replace(
+    STAGED, depth=28, patches=3136, widths=(96, 192, 384, 768), dim=96, halvings=(4, 8, 24)
+)
 
 
 def method(text: str) -> GridReduction:
@@ -55,10 +83,13 @@ def maps_of(plan: Plan, whole: Rectangle) -> list[Rectangle]:
 def removed_by(shape: Shape, chain: tuple[Rectangle, ...], reduction: GridReduction) -> float:
     """Share removed where sites 1, 2, ... leave these maps, counted block by block."""
     assert shape.rectangle is not None
-    lengths, costs, now = [shape.length], [], shape.rectangle
-    for after in chain:
+    lengths, costs, now = [], [], shape.rectangle
+    left = dict(zip(shape.sites, chain, strict=True))
+    for block in range(shape.depth):
+        now = halved(now) if block in shape.halvings else now
+        after = left.get(block, now)
         if after != now:
-            costs.append(reduction.cost_on_grid(now, after, shape))
+            costs.append(reduction.cost_on_grid(now, after, shape.at(block)))
         now = after
         lengths.append(now[0] * now[1] + shape.specials)
     work = count(shape, lengths, costs, on_grid=True)
@@ -68,21 +99,23 @@ def removed_by(shape: Shape, chain: tuple[Rectangle, ...], reduction: GridReduct
 def chains(shape: Shape, reduction: GridReduction) -> list[tuple[Rectangle, ...]]:
     """Every chain of maps that are not much slimmer than the whole."""
     assert shape.rectangle is not None
-    whole = shape.rectangle
-    maps = [
-        one
-        for one in product(range(1, whole[0] + 1), range(1, whole[1] + 1))
-        if slimness(one, whole) <= 0.288 or one in ladder(whole)
-    ]
-    found = []
-    for chain in product(maps, repeat=len(shape.sites)):
-        steps = zip((whole, *chain[:-1]), chain, strict=True)
-        if all(fits(before, after, reduction) for before, after in steps):
-            found.append(chain)
+    found: list[tuple[Rectangle, ...]] = [()]
+    now, stage = shape.rectangle, 0
+    for site in shape.sites:
+        whole, longer = shape.rectangles[site], []
+        for chain in found:
+            before = chain[-1] if chain else now
+            for _ in range(shape.stage(site) - stage):
+                before = halved(before)
+            for after in product(range(1, whole[0] + 1), range(1, whole[1] + 1)):
+                near = slimness(after, whole) <= 0.288 or after in ladder(whole) or after == before
+                if near and fits(before, after, reduction):
+                    longer.append((*chain, after))
+        found, stage = longer, shape.stage(site)
     return found
 
 
-@pytest.mark.parametrize("shape", [SMALL, WALKS], ids=["sequence", "walks"])
+@pytest.mark.parametrize("shape", [SMALL, WALKS, STAGED], ids=["sequence", "walks", "stages"])
 @pytest.mark.parametrize("text", ["storm", "grid-resize"])
 def test_no_chain_meets_a_budget_better_by_more_than_a_tenth_of_a_point(
     shape: Shape, text: str
@@ -108,12 +141,109 @@ def chain_of(plan: Plan, shape: Shape) -> tuple[Rectangle, ...]:
     """The map left after every site."""
     assert shape.rectangle is not None
     chain, now = [], shape.rectangle
-    for site in shape.sites:
-        removal = plan.removals.get(site)
+    for block in range(shape.depth):
+        now = halved(now) if block in shape.halvings else now
+        removal = plan.removals.get(block)
         if removal is not None:
             now = now[0] - removal.rows, now[1] - removal.columns
-        chain.append(now)
+        if block in shape.sites:
+            chain.append(now)
     return tuple(chain)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.sampled_from([(2, 4), (1, 2), (2, 3), (4,)]),
+    st.sampled_from(ALL),
+    st.sampled_from(["storm", "grid-resize"]),
+    st.floats(0.02, 0.6),
+)
+def test_over_halvings_no_chain_near_the_schedule_is_better(
+    side: int, halvings: tuple[int, ...], schedule: Schedule, text: str, budget: float
+) -> None:
+    widths = (8, 16, 32)[: len(halvings) + 1]
+    shape = replace(STAGED, patches=side * side, widths=widths, halvings=halvings)
+    reduction, asked = method(text), problem(shape, schedule)
+    grid = GridProblem(asked, reduction)
+    if grid.removed(grid.along(grid.problem.largest_scale)) < budget:
+        return
+    plan = solve_on_grid(asked, reduction, budget)
+    achieved = removed_by(shape, chain_of(plan, shape), reduction)
+    assert plan.removed["flops"] == pytest.approx(achieved, abs=1e-12)
+    curve = dict(zip(grid.sites, grid.curve(grid.scale(budget)), strict=True))
+    offs = [abs(achieved - budget)]
+    for chain in chains(shape, reduction):
+        left = dict(zip(shape.sites, chain, strict=True))
+        if all(
+            abs(left[site][0] * left[site][1] - tokens) <= tokens**0.5 + 1
+            for site, tokens in curve.items()
+        ) and _only_at(shape, chain, grid.sites):
+            offs.append(abs(removed_by(shape, chain, reduction) - budget))
+    assert abs(achieved - budget) <= max(min(offs), CLOSE) + 0.001
+
+
+def _only_at(shape: Shape, chain: tuple[Rectangle, ...], sites: tuple[int, ...]) -> bool:
+    """Whether the chain narrows the map at none but these sites."""
+    assert shape.rectangle is not None
+    now, stage = shape.rectangle, 0
+    for site, after in zip(shape.sites, chain, strict=True):
+        for _ in range(shape.stage(site) - stage):
+            now = halved(now)
+        stage = shape.stage(site)
+        if after != now and site not in sites:
+            return False
+        now = after
+    return True
+
+
+@pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.name)
+def test_maps_follow_the_schedule_over_halvings(schedule: Schedule) -> None:
+    sites = (1, 3, 6, 9, 13, 17, 21, 25)
+    asked = Problem(DEEP, Free(), sites, schedule, "flops")
+    alone = schedule.name == "one-shot"
+    plan = solve_on_grid(asked, method("storm"), 0.2)
+    assert plan.removed["flops"] == pytest.approx(0.2, abs=0.02 if alone else 0.002)
+    grid = GridProblem(asked, method("storm"))
+    curve = dict(zip(grid.sites, grid.curve(grid.scale(0.2)), strict=True))
+    for site, tokens in curve.items():
+        assert abs(plan.lengths[site] - tokens) <= tokens**0.5 + 1.5
+    assert plan.token_ratio == pytest.approx(1 - sum(plan.lengths) / sum(DEEP.lengths))
+
+
+def test_a_constant_ratio_is_a_share_of_what_arrives_in_every_stage() -> None:
+    sites = (1, 6, 13, 25)
+    grid = GridProblem(Problem(DEEP, Free(), sites, CONSTANT_RATIO, "flops"), method("storm"))
+    assert grid.curve(0.1) == pytest.approx(
+        [3136 * 0.9, 784 * 0.9**2, 196 * 0.9**3, 49 * 0.9**4], rel=1e-12
+    )
+    counts = replace(grid.problem, schedule=find_schedule("counts-432-100-52-33"))
+    tokens = replace(grid, problem=counts).curve(1 / 3136)
+    # 56 -> 52, 26 -> 24, 12 -> 52 fewer than 144, and so on
+    assert tokens[:3] == pytest.approx([52**2, 24**2, 144 - 52])
+
+
+def test_maps_by_counts_arrive_halved() -> None:
+    plan = plan_near(DEEP, {1: 432, 5: 100, 9: 23, 25: 0}, method("storm"))
+    assert plan.lengths[:5] == (3136, 2704, 2704, 2704, 676)
+    assert (plan.lengths[5], plan.lengths[8], plan.lengths[9]) == (576, 144, 121)
+    assert plan.lengths[24:] == (36,) * 4
+    with pytest.raises(ValueError, match="before block 4"):
+        grid_plan(DEEP, {4: (20, 20)}, method("storm"))
+
+
+def test_a_dense_plan_and_a_smaller_image_have_the_lengths_of_all_stages() -> None:
+    plan = dense_plan(DEEP)
+    assert plan.lengths == DEEP.lengths
+    assert (plan.token_ratio, plan.removed["flops"]) == (0, 0)
+    small = smaller_image(DEEP, 45)
+    assert [small.lengths[block] for block in (0, 4, 8, 24)] == [2025, 529, 144, 36]
+    assert small.flops == dense(replace(DEEP, patches=2025))
+    assert smaller_image(DEEP, nearest_grid(DEEP, 0.4, "flops")).removed["flops"] == pytest.approx(
+        0.4, abs=0.03
+    )
+    with pytest.raises(ValueError, match="halves its map"):
+        plan_of(DEEP, {1: 5})
 
 
 @pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.name)

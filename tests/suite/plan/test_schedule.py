@@ -98,7 +98,7 @@ def test_what_a_user_gets_wrong() -> None:
 
 def test_counts_of_a_paper_are_proportions() -> None:
     schedule = find_schedule("counts-27-25-0-19")
-    assert schedule.of == "original"
+    assert schedule.of == "first"
     assert schedule.weights([5, 11, 17, 23], 36) == [27, 25, 0, 19]
     with pytest.raises(UserError, match="has 4 counts for 2 sites: name one for each of --sites"):
         schedule.weights([5, 11], 36)
