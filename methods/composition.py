@@ -67,6 +67,8 @@ class Composition:
     ``direction``     scan the score is read from: both | forward | backward
     ``reading``       what the score ``activation`` clips: ungated | gated | projected (see
                       `methods.parts.score`)
+    ``decay``         whether what a token wrote decays on its way to the class token, in the score
+                      ``hidden-attention``
     ``window``        the score of a token is the largest of the window x window grid cells round
                       it; odd, 1 is off
     ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
@@ -102,6 +104,7 @@ class Composition:
     score: str | None = None
     direction: str = "both"
     reading: str = READINGS[0]
+    decay: bool = True
     window: int = 1
     sensitivity: float = 0.0
     feature: str | None = None
@@ -203,7 +206,7 @@ class Composition:
         """Trace fields the reducer reads."""
         fields = frozenset({"delta"} if self.aligned else ())
         if self.score is not None:
-            fields |= score_of(self.score, self.reading).needs(self.direction)
+            fields |= score_of(self.score, self.reading, self.decay).needs(self.direction)
         if self.feature is not None:
             fields |= FEATURES[self.feature].needs
         if self.weights == "delta-b":
@@ -296,7 +299,7 @@ class Composition:
         # Traces are scored whole; the scores of special tokens are then left out.
         tokens = patches + shape.specials
         if self.score is not None:
-            score = score_of(self.score, self.reading)
+            score = score_of(self.score, self.reading, self.decay)
             work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
             work += 4 * patches if self.sensitivity else 0
         if self.weights == "delta-b":
@@ -320,7 +323,7 @@ class Composition:
         work = grid_cost.of_merging(self.weights, before, after, shape)
         if self.score is not None:
             tokens = before[0] * before[1] + shape.specials
-            score = score_of(self.score, self.reading)
+            score = score_of(self.score, self.reading, self.decay)
             work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
             work += 4 * before[0] * before[1] if self.sensitivity else 0
         if self.feature is not None:
@@ -382,6 +385,7 @@ def _effective(composition: Composition) -> dict[str, Any]:
     unused = {
         "score": not scored,
         "reading": not scored or fields["score"] != "activation",
+        "decay": not scored or fields["score"] != "hidden-attention",
         "window": not scored,
         "sensitivity": not scored,
         "feature": fields["matching"] not in COMPARED and not pairs,
@@ -403,6 +407,6 @@ def _effective(composition: Composition) -> dict[str, Any]:
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}
     # last, since the score itself may just have been reset
     score = fields["score"]
-    if score is None or not score_of(score, fields["reading"]).directed:
+    if score is None or not score_of(score, fields["reading"], fields["decay"]).directed:
         fields["direction"] = "both"
     return fields

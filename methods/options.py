@@ -64,6 +64,13 @@ def reading(default: str = "ungated") -> Option:
     )
 
 
+def decay() -> Option:
+    """The score ``hidden-attention`` with its decay, or without."""
+    return Option(
+        True, "whether what a token wrote decays on its way to the class token in hidden-attention"
+    )
+
+
 def direction() -> Option:
     """The scan a score is read from."""
     return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))

@@ -24,7 +24,8 @@ def scored(context: SiteContext, composition: Composition) -> Tensor | None:
     """The score (B, n) of the patch tokens, or None if nothing is scored."""
     if composition.score is None:
         return None
-    score = score_of(composition.score, composition.reading).read(context, composition.direction)
+    asked = score_of(composition.score, composition.reading, composition.decay)
+    score = asked.read(context, composition.direction)
     # Pooled before it fades, so that fading depends on the token's own place, not a neighbour's.
     if composition.window > 1:
         score = local_maximum(

@@ -60,7 +60,8 @@ def _by_head(composition: Composition, tokens: TokenSequence) -> bool:
     """Whether decays of one scan with heads are read, for which no loop is compiled."""
     if tokens.carry is not None:
         return len(tokens.carry) == 1
-    reads_decay = composition.aligned or composition.score == "hidden-attention"
+    attends = composition.score == "hidden-attention" and composition.decay
+    reads_decay = composition.aligned or attends
     return reads_decay and len(traced(tokens.trace, "delta")) == 1
 
 

@@ -49,6 +49,7 @@ EVIT = Method(
         ),
         "direction": options.direction(),
         "reading": options.reading(),
+        "decay": options.decay(),
         "fused": Option(True, "merge what is not kept into one token, instead of dropping it"),
         "weights": options.weights("attention", "mean", "size"),
         "cls_window": options.cls_window(),
@@ -77,6 +78,12 @@ where there is none). `activation`: $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `
 the fused sum these scores become weights that sum to one over all patch tokens: a softmax of the
 cosine, the others divided by their sum.
 
+**Without decay.** `decay=false` leaves the product of $e^{\\Delta_t A[n]}$ out of $\\alpha$: the
+distance from the class token no longer counts, and the score is $|C_c \\cdot B_j|$ times the mean
+of $\\Delta_j$. Jiang et al. (arXiv:2603.00198) report for hybrid language models that attention
+without the decay tells better which tokens matter; their formula could not be read, and this is its
+plain form.
+
 **Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes
 the place of the best-scored of them. `fused=false` drops the $r$ lowest.
 
@@ -84,6 +91,6 @@ the place of the best-scored of them. `fused=false` drops the $r$ lowest.
 ascending sort).
 
 **Cost.** No matrix products. `hidden-attention` takes about $4 E N$ operations a token and special
-token.
+token; with `decay=false` $2 N$, and $E$ a token and direction for the mean of $\\Delta$.
 """,
 )

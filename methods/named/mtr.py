@@ -54,6 +54,7 @@ MTR = Method(
         ),
         "direction": options.direction(),
         "reading": options.reading(),
+        "decay": options.decay(),
         "window": options.window(),
         "sensitivity": options.sensitivity(),
         "matching": Option(

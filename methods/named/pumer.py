@@ -37,6 +37,7 @@ PUMER = Method(
         ),
         "direction": options.direction(),
         "reading": options.reading(),
+        "decay": options.decay(),
         "prune_ratio": Option(
             0.5, "share of what goes that is pruned; the rest is merged", minimum=0, maximum=1
         ),

@@ -74,6 +74,7 @@ STORM = Method(
         ),
         "direction": options.direction(),
         "reading": options.reading(),
+        "decay": options.decay(),
         "window": Option(
             5,
             "pairs in a window, over which the merges of a row or column are shared out; 0: one "

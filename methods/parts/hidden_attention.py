@@ -6,6 +6,9 @@ A scan that begins empty gives token c the output sum_j alpha_{c,j} u_j (plus it
 
 for every token j scanned before c, in each channel. It stands for the attention that c pays to j.
 In Mamba-2 a head has one timescale and one decay, so that all its channels have the same alpha.
+
+Without the decay, the product, alpha is C_c . B_j times Delta_j: one number a token times its
+timescales.
 """
 
 from __future__ import annotations
@@ -59,28 +62,58 @@ def _row(
     direction: str,
 ) -> Tensor:
     """The row (B, L) of the tokens at `reader` (B,)."""
-    place, own = torch.arange(delta.shape[2], device=delta.device), reader[:, None]
-    before = place < own
-    forward = before[..., None]
-
-    # A token is on one side of the reader, where one scan alone carries it there.
-    def chosen(values: Tensor) -> Tensor:
-        return torch.where(forward, values[0], values[1]) if len(values) == 2 else values[0]
-
-    def at_reader(values: Tensor) -> Tensor:
-        index = reader[None, :, None, None].expand(len(values), -1, 1, values.shape[3])
-        return values.gather(2, index)
-
-    gap = chosen(at_reader(elapsed)) - chosen(elapsed)
-    weight = chosen(at_reader(C)) * chosen(B)
+    forward = _before(delta, reader)[..., None]
+    gap = _carrying(forward, _at(reader, elapsed)) - _carrying(forward, elapsed)
+    weight = _carrying(forward, _at(reader, C)) * _carrying(forward, B)
     if A.shape[2] < weight.shape[2]:
         weight = weight.sum(-1, keepdim=True)
     alpha = torch.zeros_like(gap)
     # State by state: all at once would hold B L E N numbers.
     for n in range(A.shape[2]):
-        decay = torch.exp(gap * chosen(A[:, :, n]))
+        decay = torch.exp(gap * _carrying(forward, A[:, :, n]))
         alpha = torch.addcmul(alpha, decay, weight[..., n : n + 1])
-    row = (alpha * chosen(delta)).abs().mean(-1)
-    both = before if len(delta) == 1 else place != own
-    seen = {"forward": before, "backward": place > own, "both": both}[direction]
-    return row.where(seen, 0)
+    row = (alpha * _carrying(forward, delta)).abs().mean(-1)
+    return row.where(_seen(delta, reader, direction), 0)
+
+
+def undecayed_attention(
+    delta_mean: Tensor, B: Tensor, C: Tensor, readers: Tensor, direction: str
+) -> Tensor:
+    """The same with a decay of 1: |C_c . B_j| times the mean timescale `delta_mean` (K, B, L)."""
+    total = delta_mean.new_zeros(delta_mean.shape[1:])
+    for reader in readers.unbind(1):
+        before = _before(delta_mean, reader)
+        forward = before[..., None]
+        written = (_carrying(forward, _at(reader, C)) * _carrying(forward, B)).sum(-1)
+        # Delta is positive: the mean over its channels may be taken first.
+        row = (written * _carrying(before, delta_mean)).abs()
+        total = total + row.where(_seen(delta_mean, reader, direction), 0)
+    return total / readers.shape[1]
+
+
+def _places(values: Tensor) -> Tensor:
+    return torch.arange(values.shape[2], device=values.device)
+
+
+def _before(values: Tensor, reader: Tensor) -> Tensor:
+    """Which tokens of `values` (K, B, L, ...) stand before their image's `reader` (B,)."""
+    return _places(values) < reader[:, None]
+
+
+def _seen(values: Tensor, reader: Tensor, direction: str) -> Tensor:
+    """Which tokens the scans of `direction` carry to the `reader`."""
+    before, place, own = _before(values, reader), _places(values), reader[:, None]
+    both = before if len(values) == 1 else place != own
+    return {"forward": before, "backward": place > own, "both": both}[direction]
+
+
+def _carrying(forward: Tensor, values: Tensor) -> Tensor:
+    """For each token the `values` (K, ...) of the scan that carries it to the reader."""
+    # A token is on one side of the reader, where one scan alone carries it there.
+    return torch.where(forward, values[0], values[1]) if len(values) == 2 else values[0]
+
+
+def _at(reader: Tensor, values: Tensor) -> Tensor:
+    """The rows (K, B, 1, N) of `values` (K, B, L, N) at the `reader`."""
+    index = reader[None, :, None, None].expand(len(values), -1, 1, values.shape[3])
+    return values.gather(2, index)

@@ -19,7 +19,7 @@ from backbones.sequence import TokenSequence, turned
 from methods.parts.cost import Widths
 from methods.parts.counter_random import uniform
 from methods.parts.features import length, precise, rows, summed, traced
-from methods.parts.hidden_attention import hidden_attention
+from methods.parts.hidden_attention import hidden_attention, undecayed_attention
 
 DIRECTIONS = ("both", "forward", "backward")
 SIGNED = ("cls-similarity",)  # scores that may be negative
@@ -150,6 +150,27 @@ def _cls_attention(context: SiteContext, direction: str) -> Tensor:
 
 def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
     """EViT's attention of the class token on a scan, mean over several special tokens."""
+    A = precise(traced(context.tokens.trace, "A"))
+
+    def row(delta: Tensor, B: Tensor, C: Tensor, readers: Tensor) -> Tensor:
+        return hidden_attention(delta, A, B, C, readers, direction)
+
+    return _attention_of_specials(context, row, ("delta", "B", "C"))
+
+
+def _undecayed_attention(context: SiteContext, direction: str) -> Tensor:
+    """The same without the decay."""
+
+    def row(delta_mean: Tensor, B: Tensor, C: Tensor, readers: Tensor) -> Tensor:
+        return undecayed_attention(delta_mean, B, C, readers, direction)
+
+    return _attention_of_specials(context, row, ("delta_mean", "B", "C"))
+
+
+def _attention_of_specials(
+    context: SiteContext, row: Callable[..., Tensor], names: tuple[str, ...]
+) -> Tensor:
+    """`row` (B, L) of the trace fields `names` and the special tokens, at the patches."""
     special = context.tokens.special
     if special.shape[1] == 0:
         raise UserError(
@@ -158,14 +179,13 @@ def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
         )
     trace = context.tokens.trace
     assert trace is not None
-    delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
+    fields = [precise(traced(trace, name)) for name in names]
     if not trace.flipped:
-        return hidden_attention(delta, A, B, C, special, direction).gather(1, context.patches)
+        return row(*fields, special).gather(1, context.patches)
     # in the order in which the scan read the tokens, and back
-    last = delta.shape[2] - 1
+    last = fields[0].shape[2] - 1
     readers = torch.where(special == last, special, last - 1 - special)
-    delta, B, C = (turned(values, 2) for values in (delta, B, C))
-    attention = hidden_attention(delta, A, B, C, readers, direction)
+    attention = row(*(turned(values, 2) for values in fields), readers)
     return turned(attention, 1).gather(1, context.patches)
 
 
@@ -238,6 +258,11 @@ def _attending(tokens: int, scans: int, shape: Widths) -> int:
     return tokens * (shape.directions * scales + shape.specials * reader + 1)
 
 
+def _attending_without_decay(tokens: int, scans: int, shape: Widths) -> int:
+    # C B summed over states, times Delta's mean; one product for each special token.
+    return tokens * (scans * (shape.timescales + 1) + shape.specials * (2 * shape.states + 2) + 1)
+
+
 # `arithmetic` counts what the plain path computes, and what a block averages for the trace alone:
 # Delta over its channels, attention over its heads. n tokens, k scans read, s the backbone's sizes;
 # a sum of m numbers is m additions.
@@ -250,6 +275,13 @@ ACTIVATIONS: dict[str, Score] = {
         partial(_clipping, reading),
     )
     for reading in READINGS
+}
+ATTENTIONS: dict[bool, Score] = {
+    # by whether what a token wrote decays on its way to the class token
+    True: Score(_hidden_attention, _fixed("delta", "A", "B", "C"), True, _attending),
+    False: Score(
+        _undecayed_attention, _fixed("delta_mean", "B", "C"), True, _attending_without_decay
+    ),
 }
 SCORES: dict[str, Score] = {
     "delta": Score(
@@ -270,16 +302,13 @@ SCORES: dict[str, Score] = {
     "cls-attention": Score(
         _cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * (s.heads + 1)
     ),
-    "hidden-attention": Score(
-        _hidden_attention,
-        _fixed("delta", "A", "B", "C"),
-        True,
-        _attending,
-    ),
+    "hidden-attention": ATTENTIONS[True],
     "random": Score(_random, _fixed(), False, lambda n, k, s: 0),
 }
 
 
-def score_of(name: str, reading: str) -> Score:
-    """The score `name`; ``activation`` as `reading` says."""
-    return ACTIVATIONS[reading] if name == "activation" else SCORES[name]
+def score_of(name: str, reading: str, decay: bool) -> Score:
+    """The score `name`; ``activation`` as `reading` says, ``hidden-attention`` with `decay`."""
+    if name == "activation":
+        return ACTIVATIONS[reading]
+    return ATTENTIONS[decay] if name == "hidden-attention" else SCORES[name]

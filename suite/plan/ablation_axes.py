@@ -39,6 +39,7 @@ AXES: dict[str, tuple[Vary, ...]] = {
     "score": (
         Vary("score"),
         Vary("reading", requires={"score": "activation"}),
+        Vary("decay", requires={"score": "hidden-attention"}),
         Vary("window", (1, 3, 5)),
         Vary("sensitivity", (0.0, 1.0, 4.0, 16.0)),
     ),

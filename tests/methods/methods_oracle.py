@@ -313,6 +313,7 @@ COMMON: dict[str, Any] = {
     "score": None,
     "direction": "both",
     "reading": "ungated",
+    "decay": True,
     "window": 1,
     "sensitivity": 0.0,
     "feature": None,

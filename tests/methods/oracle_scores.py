@@ -109,12 +109,14 @@ def average(values: Vector) -> float:
     return sum(values) / len(values)
 
 
-def alpha(image: Image, direction: int, c: int, j: int) -> float:
+def alpha(image: Image, direction: int, c: int, j: int, decays: bool) -> float:
     """Mean over channels of |attention| of token c to token j in one direction."""
     delta, A = image.trace["delta"][direction], image.trace["A"][direction]
     B, C = image.trace["B"][direction], image.trace["C"][direction]
     if (direction == 0 and j >= c) or (direction == 1 and j <= c):
         return 0.0
+    if not decays:
+        return abs(dot(C[c], B[j])) * image.trace["delta_mean"][direction][j]
     passed = range(j + 1, c + 1) if direction == 0 else range(c, j)
     channels = []
     for d in range(len(A)):
@@ -197,7 +199,7 @@ def plain_score(image: Image, token: Token, recipe: dict[str, Any], seed: int, s
         "cls-attention": lambda: trace["cls_attention"][i],
         "hidden-attention": lambda: average(
             [
-                sum(alpha(image, s, special.index, i) for s in directions)
+                sum(alpha(image, s, special.index, i, recipe["decay"]) for s in directions)
                 for special in image.specials
             ]
         ),

@@ -126,7 +126,9 @@ def _scoring(composition: Composition, tokens: TokenSequence) -> int:
     )
     # The plain path has a stand-in for the class token, or says that there is none.
     by_class = composition.score in ("cls-similarity", "hidden-attention")
-    if not bare or (by_class and tokens.special.shape[1] == 0):
+    # Without decay it is one inner product a token, which needs no kernel.
+    undecayed = composition.score == "hidden-attention" and not composition.decay
+    if not bare or undecayed or (by_class and tokens.special.shape[1] == 0):
         return scoring.GIVEN
     return SCORINGS.get(composition.score, scoring.GIVEN)
 

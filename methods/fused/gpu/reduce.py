@@ -174,7 +174,8 @@ def _scored(composition: Composition, context: SiteContext) -> Tensor | None:
     if bare and composition.score == "activation":
         y = output(tokens, composition.reading, direction)
         return clipped_mean(y).gather(1, context.patches)
-    if bare and composition.score == "hidden-attention" and tokens.special.shape[1]:
+    attends = composition.score == "hidden-attention" and composition.decay
+    if bare and attends and tokens.special.shape[1]:
         delta, A, B, C = (traced(tokens.trace, name) for name in ("delta", "A", "B", "C"))
         return attended(delta, A, B, C, tokens.special, direction).gather(1, context.patches)
     return compose.scored(context, composition)

@@ -228,12 +228,14 @@ def test_the_trace_is_in_image_order_and_without_the_mean_token(shaken: Shaken, 
     torch.testing.assert_close(trace.y, trace.ungated * straight_line.silu(projected[..., :32]))
 
 
+@pytest.mark.parametrize("decay", [True, False])
 @pytest.mark.parametrize("block", [1, 2])
-def test_hidden_attention_follows_the_scan(shaken: Shaken, block: int) -> None:
+def test_hidden_attention_follows_the_scan(shaken: Shaken, block: int, decay: bool) -> None:
     model = shaken(create_model("adventurer_tiny", **SMALL).double())
-    hidden = Composition("lowest", score="hidden-attention")
+    hidden = Composition("lowest", score="hidden-attention", decay=decay)
     with torch.inference_mode():
-        tokens = model.run(model.embed(images(12, torch.float64)), 0, block + 1, needs=hidden.needs)
+        needs = hidden.needs | {"delta", "A"}
+        tokens = model.run(model.embed(images(12, torch.float64)), 0, block + 1, needs=needs)
         kept = Reducer(hidden, 8, site=block + 1)(tokens)
     trace = tokens.trace
     assert trace is not None
@@ -246,7 +248,7 @@ def test_hidden_attention_follows_the_scan(shaken: Shaken, block: int) -> None:
         delta, B, C = trace.delta[0, b, order], trace.B[0, b, order], trace.C[0, b, order]
         paid = {}
         for j, token in enumerate(order[:-1]):
-            passed = delta[j + 1 :].sum(0)
+            passed = delta[j + 1 :].sum(0) * decay
             alpha = (C[-1] @ B[j]) * torch.exp(passed * trace.A[0, :, 0]) * delta[j]
             paid[token] = float(alpha.abs().mean())
         best = max(paid, key=lambda token: paid[token])

@@ -61,6 +61,7 @@ def same(one: TokenSequence, other: TokenSequence) -> bool:
         *("mtr[weights=pair,neighbour_rank=2]", "tome[cls_window=3,sources=odd]", "mtr[window=3]", "evit[weights=size]"),
         *("tome[feature=b]", "tome[feature=delta]", "random[weights=mean]", "utr[drop_ratio=1,residual_drop_ratio=0.3]"),
         *("pumer[weights=delta-b]", "evit[score=cls-similarity]", "mtr[score=hidden-attention,weights=delta-b]"),
+        *("evit[decay=false]", "pumer[decay=false]"),
         *("utr[reading=gated]", "utr[reading=projected]", "hsa[reading=ungated]", "hsa[reading=projected]"),
     ],
 )  # fmt: skip

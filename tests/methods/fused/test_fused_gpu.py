@@ -37,6 +37,7 @@ TEXTS = [
         "evit[weights=size]",
         "hsa[direction=backward]",
         "mtr[score=hidden-attention,direction=forward]",
+        "evit[decay=false,direction=backward]",
         "activation[reading=gated]",
         "activation[reading=projected]",
     ),

@@ -96,10 +96,9 @@ VALUES = [
 @pytest.mark.parametrize(("name", "key", "value"), VALUES)
 def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: Any) -> None:
     given = {key: value} | ({"order": "shuffled"} if key == "shuffle" else {})
-    # A reading makes no difference to a score that is another.
-    given |= (
-        {"score": "activation"} if key == "reading" and "score" in METHODS[name].options else {}
-    )
+    # A reading makes no difference to a score that is another, nor does the decay.
+    score = {"reading": "activation", "decay": "hidden-attention"}.get(key)
+    given |= {"score": score} if score and "score" in METHODS[name].options else {}
     compare(fabricate, name, given, 5)
 
 

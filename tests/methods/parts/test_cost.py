@@ -30,6 +30,7 @@ TEXTS = [
     "evit[score=cls-attention]",
     "random[weights=mean]",
     "evit[score=hidden-attention]",
+    "evit[decay=false]",
     "tome[cls_window=2]",
     "pool[cls_window=1]",
     "activation[reading=projected]",

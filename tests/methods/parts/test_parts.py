@@ -16,7 +16,7 @@ from methods.parts.combine import attention, averaged, paired
 from methods.parts.counter_random import GAMMA, _mix, _signed, uniform
 from methods.parts.features import cosine
 from methods.parts.grid import local_maximum
-from methods.parts.hidden_attention import hidden_attention
+from methods.parts.hidden_attention import hidden_attention, undecayed_attention
 from methods.parts.match import Matching
 
 
@@ -180,6 +180,19 @@ def test_hidden_attention_rebuilds_the_scan() -> None:
     row = hidden_attention(delta, A, B, C, torch.tensor([[6]]), "forward")
     assert torch.allclose((row[0] * u).sum(), C[0, 0, 6] @ h)
     assert row[0, 6:].tolist() == [0, 0, 0]
+
+
+def test_attention_without_decay_is_that_of_a_scan_that_forgets_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    delta = torch.rand(2, 3, 9, 4, generator=generator, dtype=torch.float64)
+    B, C = (torch.randn(2, 3, 9, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    readers = torch.tensor([[0, 4], [3, 8], [5, 6]])
+    for scans, direction in ((2, "both"), (2, "forward"), (2, "backward"), (1, "both")):
+        fields = delta[:scans], torch.zeros(scans, 4, 5, dtype=torch.float64), B[:scans], C[:scans]
+        found = undecayed_attention(
+            delta[:scans].mean(-1), B[:scans], C[:scans], readers, direction
+        )
+        torch.testing.assert_close(found, hidden_attention(*fields, readers, direction))
 
 
 def test_listing_methods_does_not_import_torch() -> None:

@@ -115,13 +115,19 @@ def averaged_by_the_block(composition: Composition, trace: Trace, sizes: Sizes) 
 
 def compositions(sizes: Sizes) -> Iterator[Composition]:
     directions = DIRECTIONS if sizes.directions > 1 else ("both",)
-    for score, direction, reading, sensitivity in product(SCORES, directions, READINGS, (0.0, 2.0)):
+    choices = product(SCORES, directions, READINGS, (True, False), (0.0, 2.0))
+    for score, direction, reading, decay, sensitivity in choices:
         if sensitivity and (score == "cls-similarity" or not sizes.specials):
             continue
         if score == "hidden-attention" and not sizes.specials:
             continue
         yield Composition(
-            "lowest", score=score, direction=direction, reading=reading, sensitivity=sensitivity
+            "lowest",
+            score=score,
+            direction=direction,
+            reading=reading,
+            decay=decay,
+            sensitivity=sensitivity,
         )
 
 

@@ -25,6 +25,7 @@ PARTS = (
     "mtr[matching=halves]",
     "mtr[matching=neighbours]",
     "mtr[score=hidden-attention]",
+    "evit[decay=false]",
     "mtr[score=b,window=3]",
     "mtr[weights=delta-b]",
     "tome[cls_placement=proportional]",

@@ -27,8 +27,9 @@ def test_settings_are_methods_that_differ_in_one_thing(name: str, axis: str) -> 
         if axis == "schedule":
             assert (setting.method.schedule, changed) == (value, set())
         else:
-            # A reading and a share of shuffled tokens bring what they need.
-            brought = {"reading": {"score"}, "shuffle": {"order"}}.get(option, set())
+            # A reading, a decay and a share of shuffled tokens bring what they need.
+            needed = {"reading": {"score"}, "decay": {"score"}, "shuffle": {"order"}}
+            brought = needed.get(option, set())
             assert {key for key, _ in changed} - brought <= {option}
             assert option in {vary.option for vary in AXES[axis]}
 
