@@ -24,12 +24,12 @@ from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
 from suite.plan.notes import made_up_warning
 from suite.stats import blind_baselines, schedule_words
-from suite.stats.blind_baselines import beaten_words
+from suite.stats.blind_baselines import beaten_words, stand_ins
 from suite.stats.correctness import Outcomes, counted
 from suite.stats.schedule_words import verdict_sentences
 from suite.stats.schedules import ScheduleVerdicts
 from suite.stats.single import wilson
-from suite.stats.verdict import Verdict
+from suite.stats.verdict import GRID_BLIND, Verdict
 
 FEW = 3  # methods that are named each in a sentence of its own
 TRAINED_ON = (
@@ -121,7 +121,7 @@ def make_headline(
         if smaller := smaller_image(part):
             remarks.append(smaller)
     warned = list(warnings)
-    over, blind = _over_schedules(statistics, verdicts), _beside_blind(statistics)
+    over, blind = _over_schedules(statistics, verdicts), _beside_blind(statistics, spec)
     if not sentences:
         return Headline(NOTHING_COMPARED, resolution, warned, [], warned, over, blind)
     # One sentence a backbone leads; the other budgets follow in the paragraphs.
@@ -144,13 +144,20 @@ def _over_schedules(
     return [*found, schedule_words.RULE] if found else []
 
 
-def _beside_blind(statistics: Sequence[BackboneStatistics]) -> list[str]:
-    """Which methods were shown to beat the blind baselines, a sentence a backbone, and the rule."""
+def _beside_blind(statistics: Sequence[BackboneStatistics], spec: RunSpec) -> list[str]:
+    """Which methods were shown to beat the blind baselines, a sentence a backbone, and the rule.
+
+    Also why these are others than usual.
+    """
     found = []
     for part in statistics:
         comparisons = [at.blind for at in part.budgets if at.blind]
         if words := beaten_words(comparisons, compared_on(part)):
             found.append(words)
+            ran = {record.method for record in part.records if record.blind}
+            # the usual ones run beside any method where they can
+            if spec.baselines and ran <= set(GRID_BLIND):
+                found.append(stand_ins(part.backbone))
     return [*found, blind_baselines.RULE] if found else []
 
 

@@ -86,7 +86,11 @@ def schedule_answers(
                 cells = _of_axis(prepared, backbone, budget, list(methods))
                 under = _evaluated(methods, cells, finished, results)
                 answered.append(Answers(backbone, budget, "run", spec.split, under))
-        elif tries and not spec.axes and not unanswered(tries, named, spec):
+        elif (
+            tries
+            and not spec.axes
+            and not unanswered(tries, named, spec, prepared.settings[backbone].blind)
+        ):
             under = tried_answers(methods, tries, spec.headline_budget)
             answered.append(Answers(*family, "table", tries.split, under))
     return [each for each in answered if each.methods]
@@ -97,7 +101,8 @@ def _methods(prepared: Prepared, backbone: str) -> dict[MethodSpec, MethodAnswer
     asked = {replace(method, schedule="") for method in prepared.methods}
     tries = prepared.tries.get(backbone)
     methods = {}
-    for method in compared(prepared.methods, prepared.spec):
+    blind = prepared.settings[backbone].blind
+    for method in compared(prepared.methods, prepared.spec, blind):
         composition = method.composition(prepared.models[backbone].provides)
         methods[method] = MethodAnswers(
             method.label,

@@ -15,7 +15,7 @@ from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, measure_speed
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec
-from suite.plan.cells import Cell
+from suite.plan.cells import Cell, blind_on
 from suite.plan.layout import layout
 from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
@@ -50,7 +50,7 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
             for model, of_budgets, batch in settings:
                 # times of other sizes and precisions must not share a key
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
-                chosen = choose_settings(methods, of_budgets)
+                chosen = choose_settings(methods, of_budgets, blind=blind_on(model))
                 cells = layout(name, model, chosen, of_budgets, context)
                 yield from _timed(model, precision, cells, batch, spec.rounds, device, notify)
 

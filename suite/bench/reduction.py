@@ -15,6 +15,7 @@ from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds
+from suite.plan.cells import blind_on
 from suite.plan.layout import layout
 from suite.plan.settings import choose_settings
 
@@ -54,7 +55,7 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
         images = random_images(model, batch, device)
         # the dense cell is the first
         common = spec.run_spec()
-        chosen = choose_settings(methods, common)
+        chosen = choose_settings(methods, common, blind=blind_on(model))
         cells = cells_with_plan(layout(name, model, chosen, common, ""), notify)
         runs: dict[str, Callable[[], float]] = {}
         for cell in cells:

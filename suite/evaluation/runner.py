@@ -221,7 +221,8 @@ def evaluate_batch(
     """
     # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
-    counts = TokenCounts(token_masks(model, batch.foreground), tracked)
+    halvings = model.describe().halvings
+    counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings)
     order = OrderTracker()
     logits: dict[str, Tensor] = {}
     reasons: dict[str, str] = {}

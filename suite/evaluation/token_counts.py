@@ -2,6 +2,9 @@
 
 For a few tracked images, the same for every cell, the surviving tokens are kept one by one, so that
 the choices of two methods can be compared.
+
+Where a backbone has halved its map of tokens, a token stands for the cell of the coarser map that
+its position lies in: it counts at every position of that cell.
 """
 
 from __future__ import annotations
@@ -49,6 +52,22 @@ def _count_foreground(
             foreground[i] += alive[b, i] and masks[b, i]
 
 
+def spread(alive: NDArray[np.bool_], grid: tuple[int, int], halvings: int) -> NDArray[np.bool_]:
+    """Cells (B, rows x columns) of a coarser map in which any position of `alive` is set.
+
+    `grid` are its rows and columns; a cell has 2^`halvings` of each, fewer at an odd edge.
+    """
+    rows, columns = grid
+    side = 2**halvings
+    # whole cells at the edges, too
+    padding = ((0, 0), (0, -rows % side), (0, -columns % side))
+    padded = np.pad(alive.reshape(-1, rows, columns), padding)
+    batch, high, wide = padded.shape
+    cells = padded.reshape(batch, high // side, side, wide // side, side).any((2, 4))
+    full = cells.repeat(side, 1).repeat(side, 2)[:, :rows, :columns]
+    return np.ascontiguousarray(full.reshape(batch, -1))
+
+
 @dataclass
 class SiteCounts:
     """Counts (L0,) of one cell at one block, and packed bits of tracked images."""
@@ -75,10 +94,15 @@ class TokenCounts:
         self,
         masks: Tensor | None = None,
         tracked: NDArray[np.bool_] | None = None,
+        halvings: Sequence[int] = (),
     ) -> None:
-        """`masks` (B, L0) mark the object, None: unknown; `tracked` (B,) the tracked images."""
+        """`masks` (B, L0) mark the object, None: unknown; `tracked` (B,) the tracked images.
+
+        `halvings` are the blocks that begin by halving the map of tokens (`backbones.shape`).
+        """
         self._masks = None if masks is None else np.ascontiguousarray(masks.numpy())
         self._tracked = tracked if tracked is not None and tracked.any() else None
+        self._halvings = halvings
         self._cells: dict[str, dict[int, SiteCounts]] = {}
 
     def observe(
@@ -95,6 +119,10 @@ class TokenCounts:
         invalid = _mark_alive(position, alive, counts.present)
         if invalid >= 0:
             raise ValueError(f"a token has position {invalid}, of {length}")
+        # a site is before its block, and never before one that halves
+        if times := sum(block <= site for block in self._halvings):
+            alive = spread(alive, tokens.grid[1:], times)
+            counts.present = alive.sum(0)
         if self._masks is None:
             counts.foreground -= 1  # unknown: stays negative in any sum
         else:

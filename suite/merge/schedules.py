@@ -14,8 +14,8 @@ from suite.analysis.statistics import outcomes_of
 from suite.merge.finished_run import FinishedRun
 from suite.merge.namesakes import renamed
 from suite.merge.union import Union
-from suite.plan.settings import BLIND
 from suite.stats.schedules import Source
+from suite.stats.verdict import BLIND, GRID_BLIND
 from suite.store.results import Results
 from suite.store.schema import TABLES
 from suite.tries.bundled import tables
@@ -98,7 +98,7 @@ def _blank(label: str, rows: pd.DataFrame) -> MethodAnswers:
             picked = Setting(str(row.schedule), int(row.picked_window))
         if row.reason:
             reasons[str(row.schedule)] = str(row.reason)
-    blind = label in BLIND
+    blind = label in (*BLIND, *GRID_BLIND)
     return MethodAnswers(label, False, blind, blind, window, picked, reasons=reasons)
 
 

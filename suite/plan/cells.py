@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones import own_weights
-from backbones.base import Reducer
+from backbones.base import Backbone, Reducer
 from backbones.common import user_files
 from backbones.common.labels import data_label
 from backbones.common.registry import BUILT_IN
@@ -24,14 +24,26 @@ from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.data.base import Dataset, digest
 from suite.plan.budget import Plan
+from suite.stats.verdict import BLIND, GRID_BLIND
 from suite.store.schema import SAME, SHOWN, CellRecord, Removal, Role
 from suite.tries.settings import Setting
 
 DENSE = MethodSpec("none", {})
 REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
-BASELINES = ("random", "stride", "pool", "downsample")
+# the blind ones run under every setting that occurs
+BASELINES = (*BLIND, *GRID_BLIND, "downsample")
 # Under protocol `paper` these have budgets to meet: those of the published schedules.
-MATCHED = ("mtr", *BASELINES, "grid-pool", "grid-resize")
+MATCHED = ("mtr", *BASELINES)
+
+
+def needs_rectangle(model: Backbone) -> bool:
+    """Whether its patch tokens have to fill a rectangle: to be scanned, or to be halved."""
+    return model.needs_rectangle or bool(model.describe().halvings)
+
+
+def blind_on(model: Backbone) -> tuple[str, ...]:
+    """Names of the blind baselines of a backbone."""
+    return GRID_BLIND if needs_rectangle(model) else BLIND
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
 from suite.plan.layout import bare_cell, planned_cell, with_seeds
-from suite.plan.settings import Chosen, blind_baselines, is_asked, under_schedules
+from suite.plan.settings import Chosen, is_asked, under_schedules
 from suite.tries.table import Tries
 
 
@@ -43,10 +43,12 @@ def further_cells(
             cell = replace(bare_cell(base, baseline, resolved, model), role="blind")
             cells += [replace(cell, budget=budget) for budget in budgets]
     # An ablation asks about settings of one method, not about methods.
-    pairs = [] if spec.protocol == "paper" or spec.axes else compared(methods, spec)
+    pairs: list[MethodSpec] = []
+    if spec.protocol != "paper" and not spec.axes:
+        pairs = compared(methods, spec, chosen.blind)
     if pairs:
         at = replace(base, budget=spec.headline_budget)
-        if spec.across_schedules and unanswered(tries, methods, spec):
+        if spec.across_schedules and unanswered(tries, methods, spec, chosen.blind):
             for method in pairs:
                 for resolved in under_schedules(method, spec.sites):
                     cell = bare_cell(at, method, resolved, model)
@@ -59,19 +61,29 @@ def further_cells(
     return with_seeds([planned_cell(cell, model, spec) for cell in cells], spec.seeds)
 
 
-def compared(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
-    """The methods to compare under every schedule, without their own; none if there is no pair."""
+def compared(
+    methods: Sequence[MethodSpec], spec: RunSpec, blind: Sequence[MethodSpec]
+) -> list[MethodSpec]:
+    """The methods to compare under every schedule, without their own; none if there is no pair.
+
+    `blind` are the blind baselines of the backbone.
+    """
     bare = []
     for method in methods:
         if method.method.kind == "sequence":
             bare.append(replace(method, schedule=""))
     if spec.baselines and bare:
-        bare += [baseline for baseline in blind_baselines() if not is_asked(baseline, methods)]
+        bare += [baseline for baseline in blind if not is_asked(baseline, methods)]
     unique = list(dict.fromkeys(bare))
     return unique if len(unique) > 1 else []
 
 
-def unanswered(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec) -> str:
+def unanswered(
+    tries: Tries | None,
+    methods: Sequence[MethodSpec],
+    spec: RunSpec,
+    blind: Sequence[MethodSpec],
+) -> str:
     """Why a table of tries does not answer for all methods under every schedule; empty if it does.
 
     A schedule under which a method does not meet the budget is answered, too.
@@ -85,7 +97,7 @@ def unanswered(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec
         return "the table of tries is of other sites"
     if origin.flops_convention != spec.flops_convention:
         return f"the table of tries counts FLOPs as {origin.flops_convention}"
-    asked = compared(methods, spec)
+    asked = compared(methods, spec, blind)
     if lacking := [method.label for method in asked if method.untuned not in tries.methods]:
         return f"the table of tries lacks {', '.join(lacking)}"
     if spec.headline_budget not in origin.budgets:

@@ -23,7 +23,7 @@ from suite.plan.budget import (
     solve,
     solve_tokens,
 )
-from suite.plan.cells import DENSE, MATCHED, Cell
+from suite.plan.cells import DENSE, MATCHED, Cell, needs_rectangle
 from suite.plan.grid_budget import plan_near, solve_on_grid, solve_tokens_on_grid
 from suite.plan.schedule import check_sites, default_sites, find_schedule
 from suite.plan.settings import Chosen, Resolved, Sites
@@ -190,11 +190,6 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
             "special tokens"
         )
     return None
-
-
-def needs_rectangle(model: Backbone) -> bool:
-    """Whether its patch tokens have to fill a rectangle: to be scanned, or to be halved."""
-    return model.needs_rectangle or bool(model.describe().halvings)
 
 
 def no_rectangle(model: Backbone) -> str:

@@ -20,7 +20,7 @@ from suite.data import pictured
 from suite.data.base import UNDIVIDED, Dataset, Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
-from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
+from suite.plan.cells import DENSE, REMOVING, Cell, blind_on, planned_record
 from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
@@ -226,7 +226,8 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         table = find_tries(spec, name, weights_hash(models[name]), dataset)
         if table:
             tries[name] = table
-        settings[name] = settings_on(dataset, named, spec, table, methods[len(named) :])
+        variants, blind = methods[len(named) :], blind_on(models[name])
+        settings[name] = settings_on(dataset, named, spec, table, variants, blind)
     check_tries(spec, tries, named, dataset)
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
     indices, trained = choose_unseen(dataset, spec.images, models.values(), without=picking)

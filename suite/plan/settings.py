@@ -2,7 +2,8 @@
 
 A method follows the schedule in its text, or else the run's; where that is `tuned`, the one that it
 was tuned to, or else its own (`Method.schedule`). The run's sites come before a method's own. The
-blind baselines run under every setting that occurs, so that none is a borrowed advantage. However
+blind baselines run under every setting that occurs, so that none is a borrowed advantage; on a
+backbone whose tokens have to fill a rectangle those of the grid stand in for the others. However
 the settings are spelled (in a method's text, for the whole run, in a file), `one_spelling` makes
 one specification of them.
 """
@@ -16,15 +17,15 @@ from backbones.shape import Shape
 from methods.base import SCHEDULES, WINDOW
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
-from suite.plan.cells import BASELINES, MATCHED
+from suite.plan.cells import MATCHED
 from suite.plan.schedule import find_schedule
+from suite.stats.verdict import BLIND
 from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Tries
 
 TUNED = "tuned"
 Sites = Callable[[Shape], Iterable[int]]
 SCHEDULED = ("sequence", "oracle")  # kinds of methods whose tokens leave by a schedule
-BLIND = ("random", "stride", "pool")  # the baselines that run under every setting that occurs
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class Chosen:
     ``methods``  of every method that was asked for; None of one that has no setting
     ``added``    of every method that stands beside them in the tables; None likewise
     ``further``  of every blind baseline the other settings under which it runs
+    ``blind``    the blind baselines of this backbone
     """
 
     methods: Mapping[MethodSpec, Resolved | None]
     added: Mapping[MethodSpec, Resolved | None]
     further: Mapping[MethodSpec, tuple[Resolved, ...]]
+    blind: tuple[MethodSpec, ...] = ()
 
     @property
     def tuned(self) -> bool:
@@ -104,11 +107,13 @@ def has_setting(method: MethodSpec, spec: RunSpec) -> bool:
     return method.method.kind in SCHEDULED and not published
 
 
-def added_methods(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
+def added_methods(
+    methods: Sequence[MethodSpec], spec: RunSpec, blind: Sequence[MethodSpec]
+) -> list[MethodSpec]:
     """The methods that stand beside those asked for; they come last, and are no reference."""
     if not spec.baselines:
         return []
-    added = [MethodSpec(baseline, {}) for baseline in BASELINES]
+    added = [*blind, MethodSpec("downsample", {})]
     # Any setting of MTR that was named is matched, so that no further one is needed.
     if spec.protocol == "paper" and all(method.name != "mtr" for method in methods):
         added.insert(0, MethodSpec("mtr", {}))
@@ -125,28 +130,31 @@ def choose_settings(
     spec: RunSpec,
     tries: Tries | None = None,
     variants: Sequence[MethodSpec] = (),
+    blind: Sequence[str] = BLIND,
 ) -> Chosen:
     """Settle the settings of `methods`, which were asked for, and of those beside them.
 
     A blind baseline stands at its own pick beside methods that are tuned, else at the setting of
     the first method. It runs, too, under the settings of the other methods and its own pick.
-    `variants` of methods, as of an ablation, have settings and make none for the baselines.
+    `variants` of methods, as of an ablation, have settings and make none for the baselines. `blind`
+    are the names of the blind baselines (`suite.plan.cells.blind_on`).
     """
+    baselines = blind_baselines(blind)
     resolved: dict[MethodSpec, Resolved | None] = {}
     for method in [*methods, *variants]:
         resolved[method] = None
         if has_setting(method, spec):
             resolved[method] = resolve(method, spec.schedule, tries, spec.sites)
     added: dict[MethodSpec, Resolved | None] = {}
-    for method in added_methods(methods, spec):
+    for method in added_methods(methods, spec, baselines):
         added[method] = None
         # The blind baselines follow the others, below.
-        if has_setting(method, spec) and method.name not in BLIND:
+        if has_setting(method, spec) and method not in baselines:
             added[method] = resolve(method, spec.schedule, tries)
     settled = [*(resolved[method] for method in methods), *added.values()]
     occurring = [one for one in settled if one is not None]
     further = {}
-    for baseline in blind_baselines() if spec.baselines else ():
+    for baseline in baselines if spec.baselines else ():
         own = resolve(baseline, TUNED, tries)
         # At a method's own sites too, which are no more its merit than a schedule is.
         settings = {
@@ -162,12 +170,12 @@ def choose_settings(
                 stands = replace(resolve(baseline, spec.schedule, tries), tuned=False)
             added[baseline] = settings.pop((stands.setting, stands.sites), stands)
         further[baseline] = tuple(settings.values())
-    return Chosen(resolved, added, further)
+    return Chosen(resolved, added, further, baselines)
 
 
-def blind_baselines() -> list[MethodSpec]:
-    """The blind baselines as they are."""
-    return [MethodSpec(name, {}) for name in BLIND]
+def blind_baselines(names: Sequence[str] = BLIND) -> tuple[MethodSpec, ...]:
+    """The blind baselines of these names as they are."""
+    return tuple(MethodSpec(name, {}) for name in names)
 
 
 def resolve(

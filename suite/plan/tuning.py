@@ -80,16 +80,17 @@ def settings_on(
     spec: RunSpec,
     tries: Tries | None,
     variants: Sequence[MethodSpec],
+    blind: Sequence[str],
 ) -> Chosen:
     """Settle the settings on one backbone (see `choose_settings`), for a run on these data.
 
     Beside methods that are not tuned, the baselines leave picks alone that these images made: their
     own would be no evidence, and all other settings stay comparable on every image.
     """
-    chosen = choose_settings(methods, spec, tries, variants)
+    chosen = choose_settings(methods, spec, tries, variants, blind)
     picked_here = tries is not None and tries.split == dataset.split
     if picked_here and not any(one is not None and one.tuned for one in chosen.methods.values()):
-        return choose_settings(methods, spec, None, variants)
+        return choose_settings(methods, spec, None, variants, blind)
     return chosen
 
 

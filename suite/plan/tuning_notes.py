@@ -6,7 +6,7 @@ from backbones.common.labels import data_label
 from methods.spec import MethodSpec
 from suite.plan.further import unanswered
 from suite.plan.prepare import Prepared
-from suite.plan.settings import BLIND, TUNED, Resolved
+from suite.plan.settings import TUNED, Resolved
 from suite.plan.tuning_commands import tune_command
 from suite.tries.few_images import few_images
 
@@ -49,7 +49,8 @@ def why_evaluated(prepared: Prepared) -> str:
     """Why the run evaluates methods under every schedule: what the tables of tries lack."""
     backbones: dict[str, list[str]] = {}
     for name in dict.fromkeys(cell.backbone for cell in prepared.across):
-        reason = unanswered(prepared.tries.get(name), prepared.methods, prepared.spec)
+        tries, blind = prepared.tries.get(name), prepared.settings[name].blind
+        reason = unanswered(tries, prepared.methods, prepared.spec, blind)
         backbones.setdefault(reason, []).append(name)
     if len(prepared.backbones) == 1:
         return "".join(backbones)
@@ -89,12 +90,12 @@ def _on_backbone(prepared: Prepared, backbone: str, in_full: bool) -> list[str]:
 
 def _to_tune(prepared: Prepared, backbone: str) -> list[str]:
     """The methods to tune, as `tune` takes them; none if no tuning would change a setting."""
-    asked = prepared.settings[backbone].methods
+    asked, blind = prepared.settings[backbone].methods, prepared.settings[backbone].blind
     can = [pair for pair in _following(prepared, backbone) if pair[0].method.kind == "sequence"]
     if all(one.tuned or _is_tried(method, prepared, backbone) for method, one in can):
         return []
     # All of them, since a comparison reads one table. `tune` adds the blind baselines by itself.
-    return [method.untuned for method, _ in can if method in asked or method.name not in BLIND]
+    return [method.untuned for method, _ in can if method in asked or method not in blind]
 
 
 def _is_tried(method: MethodSpec, prepared: Prepared, backbone: str) -> bool:
@@ -115,9 +116,9 @@ def _following(prepared: Prepared, backbone: str) -> list[tuple[MethodSpec, Reso
         if resolved and (method.schedule or spec.schedule) == TUNED:
             following.append((method, resolved))
     if spec.schedule == TUNED:
-        for method in sorted(chosen.added, key=lambda added: added.name in BLIND):
+        for method in sorted(chosen.added, key=lambda added: added in chosen.blind):
             resolved = chosen.added[method]
-            follows = method.name not in BLIND or any(one.tuned for _, one in following)
+            follows = method not in chosen.blind or any(one.tuned for _, one in following)
             if resolved and follows:
                 following.append((method, resolved))
     return following

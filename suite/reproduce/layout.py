@@ -9,7 +9,7 @@ from backbones import without_weights
 from backbones.base import Backbone
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
-from suite.plan.cells import Cell
+from suite.plan.cells import Cell, blind_on
 from suite.plan.layout import layout
 from suite.plan.prepare import check_published, check_reachable
 from suite.plan.settings import choose_settings, one_spelling
@@ -22,7 +22,8 @@ Found = TypeVar("Found", Cell, CellRecord)
 def planned_cells(spec: RunSpec, methods: Sequence[MethodSpec], model: Backbone) -> list[Cell]:
     """The cells of a comparison of one backbone; UserError if it cannot run."""
     (name,) = spec.named
-    cells = layout(name, model, choose_settings(methods, spec), spec, context="")
+    chosen = choose_settings(methods, spec, blind=blind_on(model))
+    cells = layout(name, model, chosen, spec, context="")
     if spec.protocol == "paper":
         check_published(cells)
     check_reachable(cells)

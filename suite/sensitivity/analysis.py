@@ -20,6 +20,7 @@ from suite.execution.begin import begun
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
+from suite.plan.cells import needs_rectangle
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.loading import Opened, context_of
 from suite.plan.notes import made_up_warning, notes_on_weights
@@ -132,6 +133,11 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     indices, trained = choose_unseen(dataset, common.images, [model], usual)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)
+    if needs_rectangle(model):
+        raise UserError(
+            f"{model.name} needs tokens that fill a rectangle, and without a single one they fill "
+            "none: choose another backbone"
+        )
     # Maps and distances need rows and columns.
     shape, grid = model.describe(), square_grid(model)
     layers = select(spec.layers, (0, *model.sites), "layers")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from suite.stats.compare import ALPHA, Comparison, compare, other_work
 from suite.stats.correctness import Outcomes
-from suite.stats.verdict import BLIND
+from suite.stats.verdict import BLIND, GRID_BLIND
 from suite.tries.settings import Setting
 
 RULE = (
@@ -156,7 +156,8 @@ def in_order(cells: Iterable[AtSetting]) -> list[AtSetting]:
     """Sort blind cells by name and setting: of equal ones every run then names the same."""
 
     def place(cell: AtSetting) -> tuple[int, str, str]:
-        known = BLIND.index(cell.method) if cell.method in BLIND else len(BLIND)
+        names = (*BLIND, *GRID_BLIND)
+        known = names.index(cell.method) if cell.method in names else len(names)
         return known, cell.method, str(cell.setting)
 
     return sorted(cells, key=place)
@@ -205,6 +206,15 @@ def beaten_words(comparisons: Iterable[BlindComparison], images: str) -> str:
     if not parts:
         return ""
     return f"Blind baselines at their best, {backbone}, {images}: beaten {', '.join(parts)}."
+
+
+def stand_ins(backbone: str) -> str:
+    """Why the blind baselines of a backbone are those of the grid, in a sentence."""
+    others = f"{', '.join(BLIND[:-1])} and {BLIND[-1]}"
+    return (
+        f"The tokens of {backbone} have to fill a rectangle, and {others} leave none: "
+        f"{' and '.join(GRID_BLIND)} are the blind baselines there."
+    )
 
 
 def _at(row: BlindComparison) -> str:

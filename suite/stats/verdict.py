@@ -11,6 +11,7 @@ from scipy.stats import norm
 from suite.stats.correctness import Outcomes, aligned, counted
 
 BLIND = ("random", "stride", "pool")  # named as what to run
+GRID_BLIND = ("grid-pool", "grid-resize")  # on a backbone whose tokens have to fill a rectangle
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     """
     if not blind:
         text = (
-            f"No blind baseline ({', '.join(BLIND)}) ran at this budget, so whether this data can "
-            "rank methods is not known."
+            f"No blind baseline ({', '.join(BLIND)}; on maps of tokens {', '.join(GRID_BLIND)}) "
+            "ran at this budget, so whether this data can rank methods is not known."
         )
         return Verdict(None, None, None, None, text)
     # One blind removal that does no visible harm is enough.

@@ -9,7 +9,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.base import WINDOW
 from methods.spec import MethodSpec, parse_all
-from suite.plan.cells import Cell
+from suite.plan.cells import Cell, blind_on
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout
 from suite.plan.loading import Opened, context_of
@@ -83,9 +83,6 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     dtype = check_precision(common.precision, device)
     threads = set_threads(common.threads)
     asked = tunable(common.methods)
-    # A comparison has them beside any method, and each must have had the same tries.
-    added = [baseline for baseline in blind_baselines() if not is_asked(baseline, asked)]
-    methods = [*asked, *added]
     opened = Opened()
     dataset = opened.dataset(common)
     usual: int = TuneSpec.model_fields["images"].default
@@ -93,14 +90,18 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     models: dict[str, Backbone] = {}
     cells: list[Cell] = []
     tries: dict[str, list[Planned]] = {}
-    spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
-    chosen = choose_settings(spelled, common)
+    added: dict[MethodSpec, None] = {}
     for name, text in common.named.items():
         models[name] = opened.model(text, common, device, dtype)
     indices, trained = choose_unseen(dataset, common.images, models.values(), usual)
     for name, model in models.items():
         context = context_of(model, dataset, indices, common.precision, device, common.kernel)
-        own = layout(name, model, chosen, common, context)
+        # A comparison has them beside any method, and each must have had the same tries.
+        blind = [each for each in blind_baselines(blind_on(model)) if not is_asked(each, asked)]
+        added |= dict.fromkeys(blind)
+        methods = [*asked, *blind]
+        spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
+        own = layout(name, model, choose_settings(spelled, common), common, context)
         own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]
         tries[name] = planned(methods, common.budgets, own)
         cells += own
@@ -108,7 +109,7 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     prepared = Prepared(
         common, device, threads, models, dataset, indices, cells, trained_on=trained
     )
-    return Tuning(spec, prepared, tries, asked, added)
+    return Tuning(spec, prepared, tries, asked, list(added))
 
 
 def tunable(texts: Sequence[str]) -> list[MethodSpec]:

@@ -1,6 +1,7 @@
 """Counts of surviving tokens, against counting token by token."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from backbones.sequence import TokenSequence, new_sequence
 from methods.composition import Composition
 from methods.reducer import Reducer
 from suite.evaluation.runner import place_specials
-from suite.evaluation.token_counts import TokenCounts
+from suite.evaluation.token_counts import TokenCounts, spread
 from suite.store.results import unpacked
 
 
@@ -53,6 +54,43 @@ def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, i
         for row in frame.itertuples():
             assert row.present == alive[key, row.block, row.position]
             assert row.foreground == shown[key, row.block, row.position]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 2**20))
+def test_a_token_of_a_coarser_map_counts_at_all_positions_of_its_cell(
+    rows: int, columns: int, halvings: int, seed: int
+) -> None:
+    alive = np.random.default_rng(seed).random((2, rows * columns)) < 0.2
+    side = 2**halvings
+    expected = np.zeros_like(alive)
+    for image, place in zip(*np.nonzero(alive), strict=True):
+        row, column = divmod(int(place), columns)
+        for other in range(rows * columns):
+            near = divmod(other, columns)
+            if (near[0] // side, near[1] // side) == (row // side, column // side):
+                expected[image, other] = True
+    assert np.array_equal(spread(alive, (rows, columns), halvings), expected)
+
+
+def test_all_positions_of_a_whole_coarser_map_are_there() -> None:
+    whole = new_sequence(torch.zeros(2, 25, 2), (), (1, 5, 5))
+    # the first of each cell of 2 x 2
+    first = whole.position.unflatten(1, (5, 5))[:, ::2, ::2].flatten(1)
+    coarse = replace(
+        whole,
+        position=first,
+        **{name: getattr(whole, name)[:, :9] for name in ("branch", "residual", "size")},
+    )
+    masks = torch.zeros(2, 25, dtype=torch.bool)
+    masks[:, :7] = True
+    counts = TokenCounts(masks, np.array([True, False]), halvings=(2,))
+    counts.observe(["a"], 1, whole)
+    counts.observe(["a"], 3, coarse)
+    frame = counts.frame("a")
+    assert (frame.present == 2).all()
+    assert frame.groupby("block").foreground.sum().tolist() == [14, 14]
+    assert set(frame.alive) == {bytes([0b10000000])}
 
 
 def test_without_masks_the_foreground_is_marked_unknown() -> None:

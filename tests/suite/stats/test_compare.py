@@ -155,7 +155,7 @@ def test_verdict_that_says_yes_and_one_that_cannot_say() -> None:
     assert 0 < found.smallest < 0.1
     unknown = verdict(DENSE, [], 0.4)
     assert unknown.can_rank is None
-    assert "No blind baseline (random, stride, pool)" in unknown.text
+    assert "No blind baseline (random, stride, pool; on maps" in unknown.text
 
 
 def test_a_blind_method_that_gains_cannot_rank_either() -> None:
