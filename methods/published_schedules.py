@@ -7,10 +7,10 @@ sites keep their relative place, and the patch tokens left after each keep their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from backbones.shape import Shape
+from backbones.shape import Shape, halved
 
 DEPTH, PATCHES = 24, 196  # of Vim at 224 / 16
 Counts = dict[int, int]
@@ -119,8 +119,64 @@ def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
     return Published(DEPTH, {5: 156, 10: 124, 15: 100}).counts(shape)
 
 
+# STORM on VMamba-S and -B, of 2, 2, 15 and 2 layers and maps of 56, 28, 14 and 7 squared: in each
+# stage the layers (from 0) that narrow the map, and the side left. "hybrid_2p1_sb" of the release,
+# whose work is the printed one; by relative place its "hybrid_2p1" on VMamba-T.
+STORM_LAYERS, STORM_SIDES = (2, 2, 15, 2), (56, 28, 14, 7)
+STORM_LEFT: tuple[Mapping[int, int], ...] = (
+    {1: 52},
+    {1: 24},
+    {3: 11, 7: 10, 11: 9, 14: 8},
+    {},
+)
+
+
+def storm_in_stages(shape: Shape) -> Counts:
+    """STORM on VMamba (see `STORM_LEFT`); nothing on a backbone with another number of stages."""
+    if len(shape.widths) != len(STORM_LEFT):
+        return {}
+    counts: Counts = {}
+    now = shape.rectangles[0]
+    ends = (*shape.halvings, shape.depth)
+    for stage, (first, end) in enumerate(zip((0, *shape.halvings), ends, strict=True)):
+        whole = shape.rectangles[first]
+        now = halved(now) if stage else now
+        sites = [site for site in shape.sites if first <= site < end]
+        for layer, side in STORM_LEFT[stage].items():
+            if not sites:
+                break
+            site = _nearest_in_stage(sites, shape, (first, end), (layer + 1, STORM_LAYERS[stage]))
+            sides = [max(1, _nearest(side * cells, STORM_SIDES[stage])) for cells in whole]
+            left = min(now[0], sides[0]), min(now[1], sides[1])
+            if left != now:
+                gone = now[0] * now[1] - left[0] * left[1]
+                counts[site] = counts.get(site, 0) + gone
+                now = left
+    return counts
+
+
+def _nearest_in_stage(
+    sites: Sequence[int], shape: Shape, blocks: tuple[int, int], place: tuple[int, int]
+) -> int:
+    """The one of `sites` nearest to a `place`, so many layers done of how many; of two the earlier.
+
+    The stage has the `blocks` from the first to before the second number.
+    """
+    first, end = blocks
+    done, layers = place
+
+    def distance(site: int) -> tuple[int, int]:
+        # within a layer, before its MLP, the mixer is done
+        before = site - first + shape.in_halves
+        return abs(before * layers - done * (end - first)), site
+
+    return min(sites, key=distance)
+
+
 def storm(shape: Shape, options: Mapping[str, object]) -> Counts:
     """STORM on PlainMamba: 12, 10, 8 and 6 squared left after layers 4, 10, 16, 22 (from 0)."""
+    if shape.halvings:
+        return storm_in_stages(shape)
     # After layer 4 is before 5. The release names the same layers of PlainMamba-L3, which has 36.
     depth = max(DEPTH, shape.depth) if shape.walks else DEPTH
     return Published(depth, {5: 144, 11: 100, 17: 64, 23: 36}).counts(shape)

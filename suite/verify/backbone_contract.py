@@ -20,10 +20,13 @@ from backbones.common.errors import UserError, describe_error
 from backbones.common.labels import labelled
 from backbones.common.naming import bracketed
 from backbones.sequence import TRACE_FIELDS, TokenSequence
+from backbones.shape import Shape, halved
 from methods import METHODS
 from methods.reducer import Reducer
 from suite.flops.closed_form import dense
 from suite.flops.counters import count_with_torch
+from suite.plan.cells import needs_rectangle
+from suite.plan.grid_budget import grid_plan
 from suite.verify.checks import Finding, distinct_model, finding_lines, problem_of, title
 from suite.verify.line import Line, judged
 from suite.verify.step_contract import STACKED
@@ -41,6 +44,7 @@ SMALL: Mapping[str, int] = {
 }
 STREAMS = ("branch", "residual")
 HANDED_ON = ("position", "size", "special", "image", "owner")
+ALWAYS = ("special", "image")  # also by a block that halves the map of tokens
 CLOSE = 1e-4  # between sums of the same numbers in another order
 
 
@@ -187,7 +191,8 @@ def check_handed_on(subject: Subject) -> str:
     """A block hands on what it does not mix, and leaves its input unchanged."""
     model = subject.model
     tokens = model.run(subject.tokens().tracked(), 0, model.sites[0])
-    tokens = blind_plan(model)[model.sites[0]](tokens)
+    tokens = blind_plan(model)[0][model.sites[0]](tokens)
+    halvings = model.describe().halvings
     for block in range(model.sites[0], model.depth):
         # Methods and blocks share tokens: whoever changed them would change another's.
         before = {name: getattr(tokens, name).clone() for name in (*STREAMS, *HANDED_ON)}
@@ -195,7 +200,8 @@ def check_handed_on(subject: Subject) -> str:
         for name, value in before.items():
             if not torch.equal(getattr(tokens, name), value):
                 return f"block {block} changes the {name} of its input in place"
-            if name in HANDED_ON and not torch.equal(getattr(after, name), value):
+            handed_on = name in HANDED_ON and (block not in halvings or name in ALWAYS)
+            if handed_on and not torch.equal(getattr(after, name), value):
                 return f"block {block} gives its tokens another {name}"
         tokens = after
     return ""
@@ -204,7 +210,7 @@ def check_handed_on(subject: Subject) -> str:
 def check_batch(subject: Subject) -> str:
     """What becomes of an image does not depend on its batch, to the bit on CPU."""
     model = subject.model
-    plan = blind_plan(model)
+    plan = blind_plan(model)[0]
     batch = model.readout(model.run(subject.tokens(), plan=plan))
     for row in range(3):
         alone = model.readout(model.run(subject.tokens(slice(row, row + 1)), plan=plan))
@@ -213,24 +219,50 @@ def check_batch(subject: Subject) -> str:
     return ""
 
 
-def blind_plan(model: Backbone, count: int = 2) -> dict[int, Reducer]:
-    """Reducers that remove `count` evenly spaced tokens before every site."""
+def blind_plan(model: Backbone, count: int = 2) -> tuple[dict[int, Reducer], int]:
+    """Reducers that remove `count` evenly spaced tokens before every site, and the tokens left.
+
+    Where tokens have to fill a rectangle they remove half of `count` columns while there are more.
+    """
+    shape = model.describe()
+    if needs_rectangle(model):
+        composition = METHODS["grid-pool"].compose(model.provides)
+        assert composition is not None
+        plan = grid_plan(shape, narrowed_maps(shape, count // 2), composition)
+        lines = {site: (removal.rows, removal.columns) for site, removal in plan.removals.items()}
+        tokens = {site: removal.tokens for site, removal in plan.removals.items()}
+        reducers = {
+            site: Reducer(composition, tokens.get(site, 0), site, lines=lines.get(site, (0, 0)))
+            for site in model.sites
+        }
+        return reducers, plan.lengths[-1]
     composition = METHODS["stride"].compose(model.provides)
     assert composition is not None
-    return {site: Reducer(composition, count, site) for site in model.sites}
+    left = shape.length - count * len(model.sites)
+    return {site: Reducer(composition, count, site) for site in model.sites}, left
+
+
+def narrowed_maps(shape: Shape, columns: int) -> dict[int, tuple[int, int]]:
+    """The map left at each site if `columns` leave at every one that has at least twice as many."""
+    now, left = shape.rectangles[0], {}
+    for block in range(shape.depth):
+        now = halved(now) if block in shape.halvings else now
+        if block in shape.sites and now[1] >= 2 * columns:
+            now = left[block] = now[0], now[1] - columns
+    return left
 
 
 def check_reduced(subject: Subject) -> str:
     """It runs on the tokens that a reduction leaves, and on all as if there were no reduction."""
     model = subject.model
-    end = model.run(subject.tokens(), plan=blind_plan(model))
-    left = model.describe().length - 2 * len(model.sites)
+    plan, left = blind_plan(model)
+    end = model.run(subject.tokens(), plan=plan)
     if end.length != left:
         return f"{end.length} tokens left the last block, not {left}"
     if not bool(torch.isfinite(model.readout(end)).all()):
         return "a logit is not finite after tokens went"
     # A site at which nothing leaves must be no site at all.
-    nothing = model.readout(model.run(subject.tokens(), plan=blind_plan(model, 0)))
+    nothing = model.readout(model.run(subject.tokens(), plan=blind_plan(model, 0)[0]))
     same = torch.equal(nothing, model(subject.images))
     return "" if same else "reducers with nothing to remove change the logits"
 

@@ -84,6 +84,43 @@ def test_fambav_chooses_layers() -> None:
     assert counts("fambav", layers="upper") == dict.fromkeys(range(20, 24), 9)
 
 
+def staged(layers: tuple[int, ...], patches: int = 3136) -> Shape:
+    """A VMamba of so many layers a stage."""
+    ends = [2 * sum(layers[: stage + 1]) for stage in range(len(layers))]
+    widths = tuple(96 * 2**stage for stage in range(len(layers)))
+    sizes = {"dim": 96, "inner": 192, "dt_rank": 6, "hidden": 384, "states": 1, "specials": 0}
+    return replace(
+        TINY,
+        **sizes,
+        depth=ends[-1],
+        patches=patches,
+        directions=4,
+        widths=widths,
+        halvings=tuple(ends[:-1]),
+    )
+
+
+def test_storm_leaves_the_released_squares_of_vmamba() -> None:
+    # strategies "hybrid_2p1_sb" and "hybrid_2p1": tokens by layer, which halves take at 2 l + 1
+    assert counts("storm", staged((2, 2, 15, 2))) == {
+        **{3: 432, 7: 100},
+        **{
+            2 * (4 + layer) + 1: left
+            for layer, left in zip((3, 7, 11, 14), (23, 21, 19, 17), strict=True)
+        },
+    }
+    assert counts("storm", staged((2, 2, 8, 2))) == {
+        **{3: 432, 7: 100},
+        **{
+            2 * (4 + layer) + 1: left
+            for layer, left in zip((1, 3, 5, 7), (23, 21, 19, 17), strict=True)
+        },
+    }
+    # 14 -> 13, 7 -> 6, 3 -> 2
+    assert counts("storm", staged((3, 3, 3, 1), 196)) == {5: 27, 11: 13, 17: 5}
+    assert counts("storm", staged((2, 2, 2))) == {}
+
+
 def test_storm_leaves_squares_inside_the_same_layers_of_both_depths_of_plainmamba() -> None:
     plain = replace(TINY, walks=True, specials=0)
     for depth in (24, 36):
