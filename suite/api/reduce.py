@@ -162,6 +162,11 @@ def reduce(
     backbone = _opened(model)
     if (budget is None) == (counts is None):
         raise UserError("give either budget=0.4 (share of the FLOPs) or counts=8 (tokens a site)")
+    if isinstance(sites, str):
+        raise UserError(
+            f"sites '{sites}' are chosen on images: give their numbers, which "
+            "'python -m suite plan --sites delta-spread' prints"
+        )
     given: dict[str, Any] = {"methods": (method,), "schedule": schedule, "tries": tries}
     given |= {"sites": sites, "flops_convention": convention}
     if budget is not None:
@@ -214,6 +219,7 @@ def _by_counts(
     cell = bare_cell(base, method, None, model)
     name = f"{method.label} on {model.name}"
     sites = spec.sites
+    assert not isinstance(sites, str)  # refused where it was given
     if method.method.sites is not None and sites is None:
         cell = at_own_sites(cell, method.method.sites, model.describe())
         sites = cell.sites

@@ -20,7 +20,7 @@ from reports.export import cell_rows, flat
 from reports.run import Run as Stored
 from reports.run import load as read
 from reports.run import outcomes
-from suite.config.run_spec import RunSpec
+from suite.config.run_spec import SITE_RULES, RunSpec
 from suite.config.spec_file import build_spec
 from suite.stats.compare import Comparison
 from suite.stats.compare import compare as paired
@@ -219,7 +219,9 @@ def compare(
 
 
 def _listed(value: Any) -> Any:
-    """A list from the text of one, or from one value."""
+    """A list from the text of one, or from one value; the name of a rule stays one."""
+    if isinstance(value, str) and value in SITE_RULES:
+        return value
     if isinstance(value, str):
         return tuple(split(value))
     return tuple(value) if isinstance(value, Iterable) else value if value is None else (value,)

@@ -16,6 +16,7 @@ from suite.bench.speed import Record, measure_speed
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell, blind_on
+from suite.plan.delta_spread import stored_sites
 from suite.plan.layout import layout
 from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
@@ -83,7 +84,8 @@ def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iter
     # times of another device must not be shown beside the accuracy of this run
     if of_run.device not in ("auto", device):
         raise UserError(f"the run in {folder} was on {of_run.device}: use --device {of_run.device}")
-    prepared = prepare(of_run.model_copy(update={"device": device}), further=False)
+    on_device = of_run.model_copy(update={"device": device})
+    prepared = prepare(on_device, further=False, stored=stored_sites(folder))
     for name, model in prepared.backbones.items():
         cells = [cell for cell in prepared.main if cell.backbone == name]
         for batch in spec.batches:

@@ -22,6 +22,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
     from suite.plan.notes import (
         notes_on_further,
+        notes_on_sites,
         notes_on_smaller,
         notes_on_weights,
         unreachable_budgets,
@@ -49,12 +50,13 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
             "images": images,
             "seconds": seconds,
             "seconds_by_role": by_role,
+            "sites": {name: choice.record() for name, choice in prepared.sites.items()},
             "notes": [*notes_on_settings(prepared), *unstated, *notes_on_smaller(records)],
         }
         print(json.dumps(document, indent=1))
         return 0
-    notes = *notes_on_weights(prepared), *notes_on_settings(prepared), *prepared.dataset.notes
-    for note in notes:
+    notes = [*notes_on_weights(prepared), *notes_on_sites(prepared)]
+    for note in (*notes, *notes_on_settings(prepared), *prepared.dataset.notes):
         print_text(note)
     if any(record.cls_window for record in records):
         print_text(f"{WINDOW_MEANS}.")

@@ -63,6 +63,7 @@ def run_all(
 
 def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     """Plans of the labelled `runs`; UserError that names the first run that cannot begin."""
+    from suite.plan.delta_spread import stored_sites
     from suite.plan.loading import Opened
     from suite.plan.prepare import prepare
 
@@ -70,8 +71,8 @@ def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     opened, plans = Opened(), []
     for label, spec, options in runs:
         try:
-            plans.append(prepare(spec, opened))
-            options.folder(spec.default_name())
+            folder = options.folder(spec.default_name())
+            plans.append(prepare(spec, opened, stored=stored_sites(folder)))
         except UserError as error:
             raise UserError(f"sweep ({label}): {error}") from None
     return plans

@@ -18,6 +18,7 @@ from backbones.common.labels import data_name, labelled
 SCHEMA: Literal[4] = 4
 EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
+SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-4")
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
@@ -84,9 +85,11 @@ class RunSpec(Specification):
     """Fractions of the backbone's FLOPs to remove, comma-separated."""
     protocol: Literal["matched", "tokens", "paper"] = "matched"
     """matched: same FLOPs for all; tokens: same token counts; paper: each method as published."""
-    sites: tuple[int, ...] | None = None
+    sites: tuple[int, ...] | str | None = None
     """Blocks before which tokens are removed, comma-separated; empty: before every (depth/12)-th
-    block."""
+    block; delta-spread: where the Delta score tells tokens least apart, in the first quarter of the
+    blocks, chosen on images that are not evaluated; delta-spread-N: in each of the first N (2 to
+    4)."""
     schedule: str = "tuned"
     """Distribution of the removal over the sites: tuned (each method's own, where it was tuned on
     the backbone and its data, else constant-ratio), or one for all: constant-ratio, constant-count,
@@ -128,6 +131,13 @@ class RunSpec(Specification):
         # Before pydantic's own check, which would complain about each member of the union.
         if value != "all" and not (isinstance(value, int) and value >= 1):
             raise ValueError("must be a whole number from 1 on, or 'all'")
+        return value
+
+    @field_validator("sites", mode="before")
+    @classmethod
+    def _blocks_or_rule(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in SITE_RULES:
+            raise ValueError(f"must be numbers of blocks, or one of {', '.join(SITE_RULES)}")
         return value
 
     @field_validator("tries")

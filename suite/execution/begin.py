@@ -32,4 +32,5 @@ def begun(
     refuse_other_data(plan, folder, getattr(recorded, "data", ""))
     with session(folder, recorded, resume, again=fail_fast) as store:
         record_images(plan, store)
+        store.write_sites({name: choice.record() for name, choice in plan.sites.items()})
         yield plan, store, recorded

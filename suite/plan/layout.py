@@ -141,6 +141,8 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
     """Solve the budget of a cell; without a plan and with the reason if that cannot be done."""
     shape, budget = model.describe(), cell.budget
     assert budget is not None
+    # A rule that chooses sites has been replaced by its numbers (`suite.plan.delta_spread`).
+    assert not isinstance(spec.sites, str)
     sites = cell.sites or check_sites(spec.sites or default_sites(shape.sites), shape)
     if cell.reason:
         return cell

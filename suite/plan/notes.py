@@ -33,6 +33,12 @@ def notes_on_weights(prepared: Prepared) -> list[str]:
     return notes
 
 
+def notes_on_sites(prepared: Prepared) -> list[str]:
+    """Say of each backbone which sites were chosen by a rule, and on which images."""
+    kind = prepared.dataset.kind
+    return [choice.note(name, kind) for name, choice in prepared.sites.items()]
+
+
 def notes_on_smaller(records: Iterable[CellRecord]) -> list[str]:
     """Say of each smaller model beside which backbones it stands, and how much less it costs."""
     notes = []

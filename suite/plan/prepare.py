@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from suite.data.base import UNDIVIDED, Dataset, Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, blind_on, planned_record
+from suite.plan.delta_spread import SiteChoice, at_sites, choose_sites
 from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
@@ -47,6 +48,7 @@ class Prepared:
     ``token_matched``  every method by equal counts of tokens; these and ``across`` are among
                        ``cells`` by their keys, where another label may stand for the same cell
     ``settings``       those of all methods by backbone, from the table in ``tries`` if any
+    ``sites``          by backbone the sites that were chosen by a rule
     ``set_aside``      how many images picked settings, and so are no evidence for them
     ``trained_on``     how many were left out because a model was trained on them
     """
@@ -63,6 +65,7 @@ class Prepared:
     token_matched: list[Cell] = field(default_factory=list)
     settings: dict[str, Chosen] = field(default_factory=dict)
     tries: dict[str, Tries] = field(default_factory=dict)
+    sites: dict[str, SiteChoice] = field(default_factory=dict)
     set_aside: int = 0
     trained_on: int = 0
     left_out: dict[int, str] = field(default_factory=dict, compare=False)
@@ -171,6 +174,10 @@ class Prepared:
         """The models that methods run on."""
         return {name: self.models[name] for name in self.spec.named}
 
+    def spec_on(self, backbone: str) -> RunSpec:
+        """The spec, with the numbers of the sites where they were chosen by a rule."""
+        return at_sites(self.spec, self.sites.get(backbone))
+
     @property
     def keys(self) -> list[str]:
         """Keys of the cells that have a plan."""
@@ -192,11 +199,17 @@ class Prepared:
         return records
 
 
-def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -> Prepared:
+def prepare(
+    spec: RunSpec,
+    opened: Opened | None = None,
+    further: bool = True,
+    stored: Mapping[str, SiteChoice] | None = None,
+) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
     Data and models that are `opened` already are used again, and others are added to them. Without
-    `further` cells the plan has those of the main table alone.
+    `further` cells the plan has those of the main table alone. `stored` are sites that a run which
+    is resumed has chosen.
     """
     opened = opened or Opened()
     # What fails at once comes before what takes long to load.
@@ -238,11 +251,14 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     }
     laid_out: list[Cell] = []
     more: list[Cell] = []
+    asked = {name: models[name] for name in settings}
+    sites = choose_sites(spec, opened, dataset, indices, asked, stored or {})
     for name, chosen in settings.items():
-        main = layout(name, models[name], chosen, spec, contexts[name])
+        on = at_sites(spec, sites.get(name))
+        main = layout(name, models[name], chosen, on, contexts[name])
         own: list[Cell] = []
         if further:
-            own = further_cells(models[name], named, spec, main, chosen, tries.get(name))
+            own = further_cells(models[name], named, on, main, chosen, tries.get(name))
         laid_out += merge_equal([*main, *own])
         more += own
     laid_out = with_smaller(laid_out, smaller, models, contexts, spec)
@@ -263,6 +279,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         token_matched=[cell for cell in more if cell.role == "tokens"],
         settings=settings,
         tries=tries,
+        sites=sites,
         set_aside=len(picking),
         trained_on=trained,
     )

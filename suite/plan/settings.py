@@ -182,7 +182,7 @@ def resolve(
     method: MethodSpec,
     schedule: str,
     tries: Tries | None,
-    sites: Sequence[int] | None = None,
+    sites: Sequence[int] | str | None = None,
 ) -> Resolved:
     """The setting of `method` in a run of this `schedule`; a window in its text is kept.
 
@@ -208,6 +208,6 @@ def picked(method: MethodSpec, tries: Tries | None) -> Setting | None:
     return tries.pick(method.untuned) or tries.pick(method.name)
 
 
-def under_schedules(method: MethodSpec, sites: Sequence[int] | None = None) -> list[Resolved]:
+def under_schedules(method: MethodSpec, sites: Sequence[int] | str | None = None) -> list[Resolved]:
     """The setting of `method` under each named schedule, with its own window or the default."""
     return [resolve(method, name, None, sites) for name in SCHEDULES]

@@ -21,8 +21,11 @@ def notes_on_settings(prepared: Prepared, in_full: bool = True) -> list[str]:
     for backbone in prepared.settings:
         notes += _on_backbone(prepared, backbone, in_full)
         wanted |= dict.fromkeys(_to_tune(prepared, backbone))
-    if wanted:
-        command = tune_command(prepared.spec, prepared.dataset, list(wanted))
+    # Sites that differ between backbones are in no one command.
+    specs = {prepared.spec_on(name).sites: prepared.spec_on(name) for name in prepared.settings}
+    if wanted and len(specs) == 1:
+        (spec,) = specs.values()
+        command = tune_command(spec, prepared.dataset, list(wanted))
         notes.append(
             f"to tune: `{command}`, then add the --tries FOLDER that it prints to this command"
         )
@@ -50,7 +53,7 @@ def why_evaluated(prepared: Prepared) -> str:
     backbones: dict[str, list[str]] = {}
     for name in dict.fromkeys(cell.backbone for cell in prepared.across):
         tries, blind = prepared.tries.get(name), prepared.settings[name].blind
-        reason = unanswered(tries, prepared.methods, prepared.spec, blind)
+        reason = unanswered(tries, prepared.methods, prepared.spec_on(name), blind)
         backbones.setdefault(reason, []).append(name)
     if len(prepared.backbones) == 1:
         return "".join(backbones)

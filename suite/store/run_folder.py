@@ -34,6 +34,7 @@ from suite.system.atomic_files import to_json, write_atomic, write_json, write_t
 
 LOCK = "run.lock"
 LISTING = "listing.json"
+SITES = "sites.json"
 DAMAGED = "is torn or was changed"
 Images = NDArray[np.int64]
 
@@ -332,6 +333,11 @@ class Store:
     def write_headline(self, headline: dict[str, Any]) -> None:
         """Write the findings in words."""
         write_json(self.folder / "analyses" / "headline.json", headline)
+
+    def write_sites(self, sites: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write by backbone the sites that were chosen by a rule, and on which images."""
+        if sites:
+            write_json(self.folder / SITES, dict(sites))
 
     def write_dataset(self, dataset: dict[str, Any]) -> None:
         """Write which images the run is about."""
