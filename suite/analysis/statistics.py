@@ -122,8 +122,10 @@ def _at_budget(
 ) -> BudgetStatistics:
     shown = [record for record in records if record.shown]
     cells = outcomes_at(shown, results, budget)
-    # Under all settings that ran, also those that no table shows.
-    blind = in_order(at_settings([r for r in records if r.blind], results, budget))
+    # Under all settings that ran, also those that no table shows; by equal counts of tokens the
+    # work is another.
+    matched = [record for record in records if record.blind and record.role != "tokens"]
+    blind = in_order(at_settings(matched, results, budget))
     choosing = at_settings([record for record in shown if record.chooses], results, budget)
     reference = reference_of(cells, shown, requested, spec.protocol)
     named = [replace(one.outcomes, label=under(one.outcomes.label, one.setting)) for one in blind]

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from methods.base import SCHEDULES
 from suite.data.trained_on import training_of
-from suite.plan.cells import REMOVING, Cell
+from suite.plan.cells import REMOVING, Cell, needs_rectangle
 from suite.plan.prepare import Prepared
 from suite.plan.tuning_notes import why_evaluated
+from suite.stats.blind_baselines import stand_ins
 from suite.store.schema import CellRecord, Role
 from suite.system.durations import duration
 
@@ -37,6 +38,13 @@ def notes_on_sites(prepared: Prepared) -> list[str]:
     """Say of each backbone which sites were chosen by a rule, and on which images."""
     kind = prepared.dataset.kind
     return [choice.note(name, kind) for name, choice in prepared.sites.items()]
+
+
+def notes_on_baselines(prepared: Prepared) -> list[str]:
+    """Say of each backbone on which the blind baselines are others than usual, and why."""
+    if not prepared.spec.baselines:
+        return []
+    return [stand_ins(name) for name, model in prepared.backbones.items() if needs_rectangle(model)]
 
 
 def notes_on_smaller(records: Iterable[CellRecord]) -> list[str]:
