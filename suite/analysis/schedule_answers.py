@@ -71,6 +71,7 @@ def schedule_answers(
     finished = {record.key: record for record in records}
     answered = []
     for backbone in spec.named:
+        spec_here = prepared.spec_on(backbone)
         methods = _methods(prepared, backbone)
         tries = prepared.tries.get(backbone)
         across: dict[tuple[MethodSpec, str], list[Cell]] = {}
@@ -89,7 +90,7 @@ def schedule_answers(
         elif (
             tries
             and not spec.axes
-            and not unanswered(tries, named, spec, prepared.settings[backbone].blind)
+            and not unanswered(tries, named, spec_here, prepared.settings[backbone].blind)
         ):
             under = tried_answers(methods, tries, spec.headline_budget)
             answered.append(Answers(*family, "table", tries.split, under))

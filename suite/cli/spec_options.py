@@ -102,13 +102,15 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
     if name not in NUMBERS:
         return tuple(split(text)) if typing.get_origin(field.annotation) is tuple else text
     # A rule by which sites are chosen, where the specification knows any.
-    if name == "sites" and text.startswith("delta") and str in typing.get_args(field.annotation):
+    takes_rule = name == "sites" and str in typing.get_args(field.annotation)
+    if takes_rule and text.startswith("delta"):
         return text
     kind = NUMBERS[name]
     try:
         numbers = tuple(kind(part) for part in split(text))
     except ValueError:
         example = "0.2,0.4" if kind is float else "2,4"
+        example += ", or delta-spread" if takes_rule else ""
         raise UserError(
             f"{flag_of(name)} takes numbers separated by commas, not '{text}': "
             f"write such as {example}"

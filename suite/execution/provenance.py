@@ -8,6 +8,7 @@ from backbones.common.labels import data_label
 from suite.data.base import digest
 from suite.execution.images import held
 from suite.plan.loading import weights_hash
+from suite.plan.notes import notes_on_sites
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
@@ -41,10 +42,10 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
 def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed, for ``environment.json``.
 
-    By backbone: kernel, hashes of the weights and of a third party's code, which of a file the
-    weights are, how they were adapted, what was made up, and preprocessing. ``halved`` lists the
-    shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is the time of this
-    process; during ``data wait`` the model waited for data.
+    ``sites`` are those that a rule chose. By backbone: kernel, hashes of the weights and of a third
+    party's code, which of a file the weights are, how they were adapted, what was made up, and
+    preprocessing. ``halved`` lists the shards evaluated with a smaller batch than the spec's.
+    ``seconds_by_part`` is the time of this process; during ``data wait`` the model waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
     kernels: dict[str, Any] = {}
@@ -67,6 +68,8 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         # Each backbone's own: checkpoints differ in resizing, crop and normalisation.
         preprocessing[name] = prepared.data[name].rules().get("preprocess")
     return {
+        # Only where a rule chose them: they are in no other file that the page reads.
+        **({"sites": "; ".join(notes_on_sites(prepared))} if prepared.sites else {}),
         "device": prepared.device,
         "kernel": kernels,
         "weights": weights,

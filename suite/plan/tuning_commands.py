@@ -42,6 +42,9 @@ def _settings(
     settings: dict[str, object] = {"methods": tuple(methods)} if methods else {}
     for name in SHARED:
         value = getattr(spec, name)
+        # A rule that chooses sites is of one run's images: tries are made at numbers.
+        if name == "sites" and isinstance(value, str):
+            continue
         if value != RunSpec.model_fields[name].default:
             settings[name] = value
     # Where only one split is there, a comparison leaves out the images that picked the settings.

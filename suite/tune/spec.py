@@ -31,6 +31,8 @@ class TuneSpec(Specification):
     budgets: Annotated[tuple[Budget, ...], Field(min_length=1)] = (0.2, 0.4, 0.6)
     """Fractions of the backbone's FLOPs to remove; a setting is picked by its mean over them."""
     sites: tuple[int, ...] | None = None
+    """Blocks before which tokens are removed, comma-separated; empty: before every (depth/12)-th
+    block."""
     flops_convention: Literal["flops", "macs", "paper"] = "flops"
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of stochastic methods."""

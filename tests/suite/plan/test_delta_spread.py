@@ -100,6 +100,8 @@ def test_a_run_stores_its_sites_and_goes_on_with_them(
     folder = tmp_path / "run"
     first = run_comparison(spec, folder)
     assert note in capsys.readouterr().err
+    assert cli.run(["report", str(folder)]) == 0
+    assert f"<dt>Sites</dt><dd>{note}</dd>" in (folder / "report/index.html").read_text()
     stored = json.loads((folder / "sites.json").read_text())
     assert stored["vim_mini[depth=9]"]["sites"] == list(choice.sites)
 
