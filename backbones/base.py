@@ -19,7 +19,10 @@ from backbones.shape import KINDS, Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
 # A rounded A or step bias changes for how many tokens a state is remembered.
-RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias", "dt_bias")
+RECURRENT = (
+    *("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias", "dt_bias"),
+    *("A_logs", ".Ds", "dt_projs_bias"),
+)
 
 
 class Reducer(Protocol):

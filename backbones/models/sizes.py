@@ -101,6 +101,55 @@ class PlainConfig:
 
 
 @dataclass(frozen=True)
+class StagedConfig:
+    """One size of VMamba: four stages, each twice as wide as the one before.
+
+    ``dim``       channels of the first stage
+    ``early``     layers of the first stage, and of the second
+    ``third``, ``last``  layers of those stages
+    ``expand``    channels of a mixer over those of its stage
+    ``weighted``  whether the mean over tokens counts each by its size
+    """
+
+    dim: int
+    third: int
+    early: int = 2
+    last: int = 2
+    expand: int = 2
+    states: int = 1
+    image_size: int = 224
+    classes: int = 1000
+    # Not by default: where a map of odd sides was halved, cells at its edge hold fewer tokens, and
+    # the published mean counts them all alike.
+    weighted: bool = False
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch; the stem halves the resolution twice."""
+        return 4
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Layers of each stage."""
+        return (self.early, self.early, self.third, self.last)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
+
+    @property
+    def dt_rank(self) -> int:
+        """Rank of the timescale's projection in the first stage; it grows with the width."""
+        return -(-self.dim // 16)
+
+
+@dataclass(frozen=True)
 class ViTConfig:
     """One size of ViT: `layers` of width `dim` with `heads` attention heads."""
 
@@ -179,6 +228,15 @@ ADVENTURER = {
         dim=48, depth=8, states=16, image_size=56, patch=4, stride=4, classes=10, head=16
     ),
 }
+# the second version of the published models, of the type v05_noz
+VMAMBA = {
+    "vmamba_tiny": StagedConfig(dim=96, third=8, expand=1),
+    "vmamba_small": StagedConfig(dim=96, third=15),
+    "vmamba_base": StagedConfig(dim=128, third=15),
+    "vmamba_nano": StagedConfig(
+        dim=20, third=3, early=3, last=1, expand=1, image_size=56, classes=10
+    ),
+}
 # DeiT and AugReg ViT have the same layers and differ in training and preprocessing
 VIT = {
     "deit_tiny": ViTConfig(dim=192, heads=3),
@@ -199,5 +257,6 @@ FAMILIES: dict[str, Mapping[str, object]] = {
     "mambareg": MAMBAREG,
     "plainmamba": PLAINMAMBA,
     "adventurer": ADVENTURER,
+    "vmamba": VMAMBA,
     "vit": VIT,
 }

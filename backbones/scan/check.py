@@ -18,7 +18,8 @@ from backbones.scan.contract import (
 )
 from backbones.scan.reference import reference_scan
 
-REVERSE = (False, True)
+# which directions run backwards, by their number: of Vim's scans, and of VMamba's
+REVERSE = {2: (False, True), 4: (False, False, True, True)}
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}  # of the largest value
 
 
@@ -26,9 +27,10 @@ def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtyp
     """UserError unless `scan` gives the outputs of the reference on every case."""
     with torch.no_grad(), as_written(device):
         for case, inputs in _cases(device, dtype):
+            reverse = REVERSE[len(inputs.u)]
             for separate in (False, True):
-                result = scan(inputs, REVERSE, separate)
-                expected = reference_scan(_wide(inputs), REVERSE, separate)
+                result = scan(inputs, reverse, separate)
+                expected = reference_scan(_wide(inputs), reverse, separate)
                 for field in ScanResult._fields:
                     what = f"{field} of '{case}'"
                     ours, theirs = getattr(result, field), getattr(expected, field)
@@ -64,7 +66,7 @@ def as_written(device: torch.device | str) -> Iterator[None]:
 
 
 def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, ScanInputs]]:
-    """Named inputs: ordinary ones, extreme timescales, one token, no optional tensors."""
+    """Named inputs: ordinary ones, extreme timescales, one token or state, no optional tensors."""
     # lengths that no block of tokens divides
     yield "random", _inputs(device, dtype, 37, 0.0, -1.0)
     yield "large timescale", _inputs(device, dtype, 19, 1.0, 30.0)
@@ -72,6 +74,8 @@ def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Scan
     yield "one token", _inputs(device, dtype, 1, 0.0, 1.0)._replace(carry=None)
     bare = _inputs(device, dtype, 8, 0.0, 1.0)
     yield "bare", bare._replace(D=None, z=None, delta_bias=None, carry=None)
+    narrow = _inputs(device, dtype, 23, 1.0, 0.0, directions=4, states=1)
+    yield "one state", narrow._replace(z=None, carry=None)
 
 
 def _inputs(
@@ -80,10 +84,12 @@ def _inputs(
     length: int,
     spread: float,
     shift: float,
+    directions: int = 2,
+    states: int = 4,
 ) -> ScanInputs:
     """Random inputs whose raw timescale is `spread` * N(0, 1) + `shift`."""
     generator = torch.Generator().manual_seed(length)
-    directions, batch, width, states = len(REVERSE), 2, 24, 4
+    batch, width = 2, 24
 
     def normal(*shape: int, kind: torch.dtype = dtype) -> Tensor:
         return torch.randn(*shape, generator=generator, device="cpu").to(device, kind)
@@ -110,7 +116,7 @@ def _wide(inputs: ScanInputs) -> ScanInputs:
 
 def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
     def loss(leaves: ScanInputs) -> list[Tensor]:
-        y, delta_mean = scan(leaves, REVERSE, False)
+        y, delta_mean = scan(leaves, REVERSE[len(leaves.u)], False)
         # a weight of its own for every output, so that no error cancels another
         weights = torch.linspace(-1, 1, y.numel(), device=y.device)
         of_y = (y.float() * weights.view(y.shape)).sum()

@@ -62,8 +62,9 @@ def build_optimizers(model: Backbone, recipe: Recipe) -> list[Optimizer]:
     projections: list[Tensor] = []
     for name, parameter in model.named_parameters():
         is_embedding = "_token" in name or "pos_embed" in name
-        # As state-space models are trained. D is a vector; A is a matrix, A_log or A_b_log.
-        if parameter.ndim < 2 or is_embedding or "A_" in name:
+        # As state-space models are trained. D is a vector, A a matrix: A_log, A_b_log or A_logs.
+        # Biases of several timescales may be stacked.
+        if parameter.ndim < 2 or is_embedding or "A_" in name or name.endswith("bias"):
             spared.append(parameter)
         elif recipe.optimizer == "muon" and name.endswith(("in_proj.weight", "out_proj.weight")):
             projections.append(parameter)

@@ -183,6 +183,58 @@ def headed(dim: int, depth: int) -> Table:
     return table
 
 
+def staged(dim: int, third: int, expand: int) -> Table:
+    """VMamba (MzeroMiko/VMamba), 2 layers in each stage but the third, one state."""
+    table: Table = {
+        "patch_embed.0.weight": (dim // 2, 3, 3, 3),
+        "patch_embed.0.bias": (dim // 2,),
+        "patch_embed.2.weight": (dim // 2,),
+        "patch_embed.2.bias": (dim // 2,),
+        "patch_embed.5.weight": (dim, dim // 2, 3, 3),
+        "patch_embed.5.bias": (dim,),
+        "patch_embed.7.weight": (dim,),
+        "patch_embed.7.bias": (dim,),
+        "classifier.norm.weight": (8 * dim,),
+        "classifier.norm.bias": (8 * dim,),
+        "classifier.head.weight": (1000, 8 * dim),
+        "classifier.head.bias": (1000,),
+    }
+    for stage, layers in enumerate((2, 2, third, 2)):
+        width = dim * 2**stage
+        inner, rank = expand * width, -(-width // 16)
+        for layer in range(layers):
+            at = f"layers.{stage}.blocks.{layer}."
+            table |= {
+                f"{at}norm.weight": (width,),
+                f"{at}norm.bias": (width,),
+                f"{at}op.in_proj.weight": (inner, width),
+                f"{at}op.conv2d.weight": (inner, 1, 3, 3),
+                f"{at}op.x_proj_weight": (4, rank + 2, inner),
+                f"{at}op.dt_projs_weight": (4, inner, rank),
+                f"{at}op.dt_projs_bias": (4, inner),
+                f"{at}op.A_logs": (4 * inner, 1),
+                f"{at}op.Ds": (4 * inner,),
+                f"{at}op.out_norm.weight": (inner,),
+                f"{at}op.out_norm.bias": (inner,),
+                f"{at}op.out_proj.weight": (width, inner),
+                f"{at}norm2.weight": (width,),
+                f"{at}norm2.bias": (width,),
+                f"{at}mlp.fc1.weight": (4 * width, width),
+                f"{at}mlp.fc1.bias": (4 * width,),
+                f"{at}mlp.fc2.weight": (width, 4 * width),
+                f"{at}mlp.fc2.bias": (width,),
+            }
+        if stage < 3:
+            at = f"layers.{stage}.downsample."
+            table |= {
+                f"{at}1.weight": (2 * width, width, 3, 3),
+                f"{at}1.bias": (2 * width,),
+                f"{at}3.weight": (2 * width,),
+                f"{at}3.bias": (2 * width,),
+            }
+    return table
+
+
 WIDTHS = {  # width and depth
     "vim_tiny": (192, 24),
     "vim_small": (384, 24),
@@ -204,6 +256,11 @@ HEADED = {  # width and depth
     "adventurer_base": (768, 12),
     "adventurer_large": (1024, 24),
 }
+STAGED = {  # width, layers of the third stage, channels of the mixer over the width
+    "vmamba_tiny": (96, 8, 1),
+    "vmamba_small": (96, 15, 2),
+    "vmamba_base": (128, 15, 2),
+}
 PLAIN = {  # width, depth, and convolutions of the stem after the first
     "plainmamba_l1": (192, 24, 1),
     "plainmamba_l2": (384, 24, 2),
@@ -217,6 +274,8 @@ def published(name: str) -> Table | None:
         return registers(*REGISTERS[name])
     if name in HEADED:
         return headed(*HEADED[name])
+    if name in STAGED:
+        return staged(*STAGED[name])
     if name in PLAIN:
         table = plain(*PLAIN[name])
         return {
