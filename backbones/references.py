@@ -92,6 +92,23 @@ ADVENTURER = Reference(
     arxiv="2410.07599",
     meeting="Conference on Computer Vision and Pattern Recognition",
 )
+VMAMBA = Reference(
+    key="liu2024vmamba",
+    title="VMamba: Visual State Space Model",
+    authors=(
+        "Liu, Yue",
+        "Tian, Yunjie",
+        "Zhao, Yuzhong",
+        "Yu, Hongtian",
+        "Xie, Lingxi",
+        "Wang, Yaowei",
+        "Ye, Qixiang",
+        "Liu, Yunfan",
+    ),
+    year=2024,
+    arxiv="2401.10166",
+    meeting="Advances in Neural Information Processing Systems",
+)
 DEIT = Reference(
     key="touvron2021deit",
     title="Training data-efficient image transformers & distillation through attention",
@@ -136,6 +153,7 @@ BY_PREFIX = {
     "plainmamba": PLAINMAMBA,
     "adventurer": ADVENTURER,
     "deit": DEIT,
+    "vmamba": VMAMBA,
     "vit": VIT,
 }
 

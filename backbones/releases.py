@@ -1,7 +1,8 @@
 """The released code and weights of the built-in backbones, by the prefixes of their names.
 
 Licences of code are those of the licence file, else of the README, at the commit named. Licences of
-weights are those on the pages of their repositories on the Hugging Face Hub.
+weights are those on the pages of their repositories on the Hugging Face Hub; VMamba's lie beside
+its code.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from backbones.common.release import NONE_STATED, UNREAD, Code, Release, Weights
 
 APACHE = "Apache-2.0"
+MIT = "MIT"
 # Of the weights that come with the suite, as of the suite itself.
 BUNDLED = APACHE
 
@@ -45,6 +47,11 @@ BY_PREFIX = {
         family="Adventurer",
         code=Code("wangf3014/Adventurer", NONE_STATED, "a895f9e"),
         weights=Weights(("Wangf3014/Adventurer",), NONE_STATED),
+    ),
+    "vmamba": Release(
+        family="VMamba",
+        code=Code("MzeroMiko/VMamba", MIT, "2ed52ea"),
+        weights=Weights(("MzeroMiko/VMamba",), MIT, "on GitHub, with the code"),
     ),
     "deit": Release(
         family="DeiT",

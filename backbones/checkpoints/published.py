@@ -1,7 +1,7 @@
 """The published checkpoints: file, layout, accuracy, data set and preprocessing of each.
 
-Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg, wangf3014/Adventurer and
-ChenhongyiYang/PlainMamba; MODEL_ZOO.md
+Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg, wangf3014/Adventurer,
+ChenhongyiYang/PlainMamba and MzeroMiko/VMamba; MODEL_ZOO.md
 of OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. Bundled weights are read
 from their cards.
 """
@@ -35,7 +35,8 @@ class PublishedFile:
     """One published file, with the accuracy its authors report for it.
 
     ``backbone``  the model to build, settings in brackets: ``videomamba_tiny[image_size=448]``
-    ``source``    as for ``--checkpoint``: ``hf://owner/repo/file`` or ``bundled``
+    ``source``    as for ``--checkpoint``: ``hf://owner/repo/file``, the address of a file of a
+                  release on GitHub, or ``bundled``
     ``layout``    entry of the file with the weights: ``model``, ``model_ema`` (averaged),
                   ``state_dict``, or ``bare`` (the file is the state dict itself)
     ``top1``      published top-1 in percent
@@ -183,6 +184,18 @@ def _adventurer() -> Iterator[PublishedFile]:
         yield PublishedFile(name, source, "model", top1, preprocessing=prepared)
 
 
+RELEASE = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+
+
+def _vmamba() -> Iterator[PublishedFile]:
+    for size, file, top1 in (
+        ("tiny", "vssm1_tiny_0230s_ckpt_epoch_264", 82.6),
+        ("small", "vssm_small_0229_ckpt_epoch_222", 83.6),
+        ("base", "vssm_base_0229_ckpt_epoch_237", 83.9),
+    ):
+        yield PublishedFile(f"vmamba_{size}", f"{RELEASE}{file}.pth", "model", top1)
+
+
 def _vit() -> Iterator[PublishedFile]:
     halves = (0.5, 0.5, 0.5)
     augreg = Preprocessing(crop=0.9, mean=halves, std=halves)
@@ -227,6 +240,7 @@ FAMILIES = (
     _mambareg,
     _plainmamba,
     _adventurer,
+    _vmamba,
     _vit,
     _bundled,
 )

@@ -18,6 +18,7 @@ from backbones.common.user_files import in_file
 HUB_SPEC = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_CACHES = ("HF_HOME", "HF_HUB_CACHE")  # variables that name the hub's cache
+RELEASES = "https://github.com/"
 PATIENCE = 5.0  # seconds to wait for the hub
 
 
@@ -48,6 +49,8 @@ def locate(spec: str, model_name: str) -> Path:
         return path
     if spec.startswith("hf://"):
         return _fetch(spec)
+    if spec.startswith(RELEASES):
+        return _fetch_release(spec)
     return local_path(spec)
 
 
@@ -110,6 +113,26 @@ def _download(spec: str, parts: re.Match[str]) -> Path:
         raise UserError(
             f"{spec} cannot be fetched ({reason}): download it elsewhere and give its path"
         ) from error
+
+
+def _fetch_release(spec: str) -> Path:
+    """The file of a release on GitHub, in the folder where torch keeps weights."""
+    import torch.hub
+    from huggingface_hub import constants
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / spec.rpartition("/")[2]
+    if path.is_file():
+        return path
+    advice = f"fetch it elsewhere, put it at {path} or give its path"
+    if constants.HF_HUB_OFFLINE or not _answers(RELEASES):
+        raise UserError(f"{spec} is not on this disk and the network cannot be used: {advice}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # to a temporary file first, so that what is cut off leaves nothing under the name
+        torch.hub.download_url_to_file(spec, str(path), progress=False)
+    except OSError as error:
+        raise UserError(f"{spec} cannot be fetched ({error}): {advice}") from error
+    return path
 
 
 def _answers(endpoint: str) -> bool:

@@ -51,7 +51,7 @@ NO_CODE = Code(repository="", licence="", commit="")
 class Weights:
     """Published weights.
 
-    ``places``   their repositories on the Hugging Face Hub
+    ``places``   their repositories on the Hugging Face Hub, or of releases on GitHub
     ``licence``  SPDX identifier, `NONE_STATED` or `UNREAD`: what the repositories' pages say
     ``note``     on the licence
     """

@@ -38,6 +38,16 @@ reads a mean token before the others, so that L' = L + 1:
                                                   channel, decay 2 a head
     elementwise  counted as in `headed_block`
 
+A layer of scans on a map in stages (VMamba) is two blocks, with the sizes of its stage, L tokens
+that fill a rectangle, and M the hidden width; the first mixer of a stage begins by halving a map of
+width C' to L tokens:
+
+    gemm         L C E + d (L E (R + 2N) + L R E) + L E C       mixer
+                 2 L C M                                        MLP
+    conv         L E K                                          L C' C 9 more where a map is halved
+    scan         d (9 L E N + L E)                              there is no gate
+    elementwise  counted as in `staged_mixer` and `staged_mlp`
+
 A backbone with another mixer brings the work of its blocks itself (`backbones.shape.Work`).
 
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic
@@ -187,6 +197,8 @@ def block_flops(shape: Shape, block: int, length: int, on_grid: bool = False) ->
         return walk_block(shape, block, length, cells)
     if shape.scan_heads:
         return headed_block(shape, length)
+    if shape.widths:
+        return staged_mlp(shape, block, length) if block % 2 else staged_mixer(shape, block, length)
     if not shape.heads:
         return scan_block(shape, length)
     # a layer of a transformer is two blocks, so that tokens can be removed between them
@@ -293,6 +305,64 @@ def headed_block(shape: Shape, length: int) -> Flops:
     )
 
 
+@lru_cache(maxsize=8192)
+def staged_mixer(shape: Shape, block: int, length: int) -> Flops:
+    """Work of the mixer half of a layer of VMamba on `length` tokens, those after a halving.
+
+    Papers count all four directions, each of which has projections of its own: none of them is
+    among `other_directions`.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; SiLU 4 a channel of E; in each
+    direction timescale bias 1 and softplus 2; joining the directions 1 for each after the first;
+    LayerNorm 7 a channel of E. A halving adds the streams before it, 1 a channel of four tokens;
+    bias 1 and LayerNorm 7 a channel of C.
+    """
+    here = shape.at(block)
+    L, C, E, N, K = length, here.dim, here.inner, here.states, here.directions
+    projections = L * E * (here.dt_rank + 2 * N) + L * here.dt_rank * E
+    conv = L * E * here.conv_kernel
+    elementwise = 8 * L * C + L * E * (4 + 3 * K + (K - 1) + 7)
+    if block in shape.halvings:
+        before = shape.width(block - 1)
+        conv += 9 * L * before * C
+        elementwise += 4 * L * before + 8 * L * C
+    return Flops(
+        gemm=2 * L * C * E + K * projections,
+        conv=conv,
+        scan=K * (9 * L * E * N + L * E),
+        elementwise=elementwise,
+    )
+
+
+@lru_cache(maxsize=8192)
+def staged_mlp(shape: Shape, block: int, length: int) -> Flops:
+    """Work of the MLP half of a layer of VMamba; the last includes the norm and mean of all tokens.
+
+    Elementwise: as in `mlp_block`; at the end a token takes 1 for the last addition, 7 for
+    LayerNorm, 1 for the mean.
+    """
+    here = shape.at(block)
+    work = mlp_block(here, length)
+    if block == shape.depth - 1:
+        work = work + Flops(elementwise=9 * length * here.dim)
+    return work
+
+
+def staged_stem(shape: Shape) -> Flops:
+    """Work of VMamba's stem and head, without the norm and mean, which are the last block's.
+
+    The stem is two 3 x 3 convolutions of stride 2, the first to half the channels. Elementwise:
+    bias 1 and LayerNorm 7 for each value of both, GELU 5 between; bias of the head 1.
+    """
+    P, C, half = shape.patches, shape.dim, shape.dim // 2
+    # four places at half the resolution become one patch
+    return Flops(
+        gemm=shape.widths[-1] * shape.classes,
+        conv=4 * P * half * 9 * shape.channels + P * C * 9 * half,
+        elementwise=4 * P * half * 13 + P * C * 8 + shape.classes,
+    )
+
+
 def stem_flops(shape: Shape) -> Flops:
     """Work outside the blocks: patch embedding, positions, final norm, neck and head.
 
@@ -302,6 +372,8 @@ def stem_flops(shape: Shape) -> Flops:
     patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm 7) for each token that is
     read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
     """
+    if shape.widths:
+        return staged_stem(shape)
     frames, rows, columns = shape.patch
     embedded = shape.patches * shape.dim
     pixels = frames * rows * columns * shape.channels

@@ -12,6 +12,8 @@ Every family counts in its own way, so that printed figures cannot be compared d
     all scans      MACs of all layers, and 9 L E N + L E operations of each of four scans:
                    PlainMamba's get_flops.py
     macs           MACs of all layers: timm's cards of DeiT
+    scans, norms   MACs of all layers, 9 L E N + L E operations of each of four scans, and 5 for
+                   each value that is normalised: VMamba's README, by fvcore and a rule for the scan
 
 No figure was found for Mamba-Reg and Adventurer.
 """
@@ -82,12 +84,27 @@ def all_macs(shape: Shape) -> int:
     return total(dense(shape), "macs")
 
 
+def with_norms(shape: Shape) -> int:
+    """MACs of all layers and operations of all scans of VMamba, 5 for each value normalised."""
+    # of the stem, which halves the resolution twice, and of what the head reads
+    values = shape.patches * shape.dim * 3 + shape.lengths[-1] * shape.widths[-1]
+    for block, length in enumerate(shape.lengths):
+        here = shape.at(block)
+        values += length * here.dim
+        if block % 2 == 0:
+            values += length * here.inner
+        if block in shape.halvings:
+            values += length * here.dim
+    return total(dense(shape), "macs") + 5 * values
+
+
 COUNTS: Mapping[str, Callable[[Shape], int]] = MappingProxyType(
     {
         "one direction": as_papers,
         "fvcore": seen_by_fvcore,
         "all scans": as_papers,
         "macs": all_macs,
+        "scans, norms": with_norms,
     }
 )
 
@@ -131,6 +148,8 @@ def printed() -> Iterator[Printed]:
     table = "arXiv 2403.17695, table of ImageNet-1K"
     for size, giga in (("l1", "3.0"), ("l2", "8.1"), ("l3", "14.4")):
         yield Printed(f"plainmamba_{size}", giga, "all scans", table)
+    for size, giga in (("tiny", "4.9"), ("small", "8.7"), ("base", "15.4")):
+        yield Printed(f"vmamba_{size}", giga, "scans, norms", "README of MzeroMiko/VMamba")
     for size, deit, vit in (
         ("tiny", "1.3", "1.1"),
         ("small", "4.6", "4.3"),

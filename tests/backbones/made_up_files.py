@@ -8,7 +8,16 @@ import argparse
 from typing import Any
 
 import torch
-from published_layouts import Table, class_token, headed, plain, registers, transformer, video
+from published_layouts import (
+    Table,
+    class_token,
+    headed,
+    plain,
+    registers,
+    staged,
+    transformer,
+    video,
+)
 from torch import Tensor
 
 from backbones.checkpoints.published import PublishedFile
@@ -22,6 +31,8 @@ def narrow(name: str) -> dict[str, Any]:
     """Settings that make the backbone `name` as small as its made-up file."""
     if name.startswith(("deit", "vit")):
         return {"dim": 16, "layers": 1, "heads": 2}
+    if name.startswith("vmamba"):
+        return {"dim": 16, "third": 1}
     if name.startswith("adventurer"):
         # one head of 64 channels
         return {"dim": 32, "depth": 1}
@@ -41,6 +52,8 @@ def layout(row: PublishedFile) -> Table:
             "pos_embed": (1, side**2 + 1, 32),
             "patch_embed.proj.weight": (32, 3, patch, patch),
         }
+    if name.startswith("vmamba"):
+        return staged(16, 1, 1 if name == "vmamba_tiny" else 2)
     if name.startswith("plainmamba"):
         return plain(16, 1, 1 if name == "plainmamba_l1" else 2)
     if name.startswith("mambareg"):

@@ -32,7 +32,8 @@ def test_every_published_file_lies_where_the_licence_was_read() -> None:
         assert release is not None
         assert licence_of_weights(file.name, file.source)
         if file.source != "bundled":
-            owner, repository, _ = file.source.removeprefix("hf://").split("/")
+            place = file.source.removeprefix("hf://").removeprefix("https://github.com/")
+            owner, repository = place.split("/")[:2]
             assert f"{owner}/{repository}" in release.weights.places
 
 

@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "mambareg_base": NARROW | {"registers": 7, "reduce": 2},
     "plainmamba_l1": {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "convolutions": 2},
     "adventurer_tiny": NARROW | {"depth": 4, "states": 8, "head": 16},
+    "vmamba_tiny": {"dim": 32, "early": 1, "third": 1, "last": 1, "classes": 10},
     "deit_nano": {"dim": 32, "heads": 2, "layers": 2, "classes": 10, "patch": 4},
 }
 

@@ -76,14 +76,16 @@ def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
         "vim_tiny_64_full",
         "vim_nano_64",
         "adventurer_nano",
+        "vmamba_nano",
     }
 
 
+RELEASED = [row for row in published_files() if row.source.startswith("https://github.com/")]
 BUNDLED = [row for row in published_files() if row.source == "bundled"]
 
 
-def test_every_file_is_of_the_hub_or_bundled() -> None:
-    assert len(HUB) + len(BUNDLED) == len(published_files())
+def test_every_file_is_of_the_hub_or_a_release_or_bundled() -> None:
+    assert len(HUB) + len(BUNDLED) + len(RELEASED) == len(published_files())
 
 
 @pytest.mark.parametrize("name", sorted({row.backbone for row in BUNDLED}))
@@ -113,6 +115,23 @@ def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(
     )
 
 
+@pytest.mark.parametrize("row", RELEASED, ids=lambda row: row.file)
+def test_a_file_of_a_release_is_found_where_torch_keeps_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: PublishedFile
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    path = tmp_path / "hub" / "checkpoints" / row.file
+    with pytest.raises(UserError, match=f"network cannot be used: .*{path}"):
+        create_model(row.backbone, row.source, **narrow(row.backbone))
+    content, expected = made_up(row)
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+    state = create_model(row.backbone, row.source, **narrow(row.backbone)).state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
 def test_every_large_backbone_has_its_published_file() -> None:
     lacking = {name for name in BACKBONES if not files_of(name)}
     assert lacking <= {
@@ -120,6 +139,7 @@ def test_every_large_backbone_has_its_published_file() -> None:
         "vim_tiny_64",
         "vim_tiny_64_full",
         "vim_nano_64",
+        "vmamba_nano",
     }  # never published; trained by recipes
 
 

@@ -204,6 +204,19 @@ def test_macs_of_zigzag_scans_are_equal_three_ways(name: str, depth: int) -> Non
     assert_equal(count_with_torch(lambda: model(image)), closed)
 
 
+# maps of 18, 9, 5, 3, and of 26, 13, 7, 4; smaller ones would be padded in products of few rows
+@pytest.mark.parametrize("image_size", [72, 104])
+@pytest.mark.parametrize("changed", [{}, {"expand": 2, "states": 3, "dim": 32}])
+def test_macs_of_scans_in_stages_are_equal_three_ways(
+    image_size: int, changed: dict[str, int]
+) -> None:
+    model = create_model("vmamba_nano", kernel="reference", image_size=image_size, **changed)
+    image = torch.zeros(2, 3, image_size, image_size)
+    closed = dense(model.describe()) + dense(model.describe())
+    assert_equal(count_with_fvcore(model, image, module=model), closed)
+    assert_equal(count_with_torch(lambda: model(image)), closed)
+
+
 @pytest.mark.parametrize(("name", "depth"), [("adventurer_nano", 4), ("adventurer_tiny", 1)])
 def test_macs_of_scans_with_heads_are_equal_three_ways(name: str, depth: int) -> None:
     model = create_model(name, kernel="reference", depth=depth)
