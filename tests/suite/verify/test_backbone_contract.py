@@ -21,6 +21,7 @@ KINDS = (
     "mambareg_base",
     "plainmamba_l1",
     "adventurer_nano",
+    "vmamba_nano",
     "deit_nano",
 )
 
