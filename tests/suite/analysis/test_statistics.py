@@ -216,6 +216,36 @@ def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path
     assert "cannot rank the methods" in found["resolution"][0]["sentence"]
 
 
+def test_a_blind_method_by_equal_counts_of_tokens_is_no_rival_of_equal_work(
+    tmp_path: Path,
+) -> None:
+    methods = ("mtr", "grid-pool")
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=methods, budgets=(0.3,), baselines=False)
+    )
+    made.add("none", None, correct_on(0))
+    made.add("mtr", 0.3, correct_on(1), 0.3)
+    made.add("grid-pool", 0.3, correct_on(*range(1, 20)), 0.3)
+    # it keeps more, at other work
+    made.add("grid-pool", 0.3, correct_on(2, 3), 0.2, role="tokens")
+    found, _ = made.summarise()
+    assert found["blind"][0].startswith("Blind baselines at their best, b, ")
+    assert "by mtr" in found["blind"][0]
+    assert not any("rectangle" in sentence for sentence in found["blind"])
+
+
+def test_baselines_of_the_grid_are_explained_where_they_stand_in(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("storm",), budgets=(0.3,)))
+    made.add("none", None, correct_on(0))
+    made.add("storm", 0.3, correct_on(1), 0.3)
+    made.add("grid-pool", 0.3, correct_on(1, 2), 0.3, role="baseline")
+    found, _ = made.summarise()
+    assert found["blind"][1] == (
+        "The tokens of b have to fill a rectangle, and random, stride and pool leave none: "
+        "grid-pool and grid-resize are the blind baselines there."
+    )
+
+
 def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_reference(
     tmp_path: Path,
 ) -> None:
