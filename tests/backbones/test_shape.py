@@ -90,6 +90,9 @@ def test_stages_halve_the_map_and_widen_the_tokens() -> None:
     assert sizes == (768, 1536, 48, 3072, 16, 16)
     assert last.lengths == (16,) * 12
     assert last.at(9) is last
+    narrow = replace(STAGED, dim=20, inner=20, dt_rank=2, hidden=80, widths=(20, 40, 80))
+    ranks = [(narrow.at(block).dt_rank, narrow.at(block).inner) for block in (0, 4, 8)]
+    assert ranks == [(2, 20), (4, 40), (8, 80)]
 
 
 def test_one_stage_has_the_same_sizes_in_all_blocks() -> None:
