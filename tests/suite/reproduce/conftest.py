@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parents[2] / "backbones"))
 
 from made_up_files import drawn
-from published_layouts import Table, class_token, plain, published, transformer
+from published_layouts import Table, class_token, plain, published, staged, transformer
 
 from backbones.checkpoints.published import published_file
 from suite.reproduce.listed import TABLES, find_table
@@ -29,6 +29,7 @@ NARROW: dict[str, Callable[[], tuple[str, Table]]] = {
     "vim": lambda: (f"dim={DIM}", class_token(DIM, 24)),
     "vit": lambda: (f"dim={DIM},heads=2", transformer(DIM, 12)),
     "plainmamba": lambda: (f"dim={DIM}", plain(DIM, 36, 2)),
+    "vmamba": lambda: ("dim=16", staged(16, 15, 2)),
 }
 
 

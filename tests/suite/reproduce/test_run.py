@@ -31,8 +31,14 @@ def check_side_by_side(document: dict[str, Any], table: PublishedTable) -> None:
         (value.method, value.budget) for value in table.cells
     ]
     for row, value in zip(rows, table.cells, strict=True):
-        assert row["status"] == "ok"
         assert row["place"] == (value.place or "")
+        if row["status"] == "skipped":
+            # what cannot run stands there with the reason, and with what was published
+            assert "leaves no rectangle of tokens" in row["reason"]
+            assert row["published"] == pytest.approx((value.top1 or 0) / 100)
+            assert "folded into a smaller square" in row["incomparable"]
+            continue
+        assert row["status"] == "ok"
         assert row["images"] == 2
         assert row["measured_low"] <= row["measured"] <= row["measured_high"]
         known = value.top1 if value.top1 is not None else value.drop
