@@ -177,15 +177,17 @@ def spread_by_site(
     device = next(model.parameters()).device
     found: dict[int, list[torch.Tensor]] = {site: [] for site in model.sites}
     with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = samples.samples(images[start : start + batch_size], model.image_size)
+        for first in range(0, len(images), batch_size):
+            batch = samples.samples(images[first : first + batch_size], model.image_size)
             tokens = model.embed(torch.from_numpy(batch).to(device))
-            for block in range(max(model.sites)):
-                tokens = model.run(tokens, block, block + 1, needs=NEEDS)
-                if block + 1 in found:
-                    context = SiteContext(tokens, tokens.patches(), seed=0, site=block + 1)
-                    score = SCORES["delta"].read(context, "both").double()
-                    found[block + 1].append(score.std(1, correction=0).cpu())
+            start = 0
+            for site, deviations in found.items():
+                # Only the block before a site has to show its trace: between are MLPs, on some.
+                tokens = model.run(tokens, start, site, needs=NEEDS)
+                context = SiteContext(tokens, tokens.patches(), seed=0, site=site)
+                score = SCORES["delta"].read(context, "both").double()
+                deviations.append(score.std(1, correction=0).cpu())
+                start = site
     return {site: float(torch.cat(parts).mean()) for site, parts in found.items()}
 
 

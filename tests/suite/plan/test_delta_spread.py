@@ -60,6 +60,14 @@ def test_the_spread_is_that_of_a_loop() -> None:
         assert math.isclose(value, sum(deviations) / 3, rel_tol=1e-5)
 
 
+def test_blocks_between_sites_show_no_trace() -> None:
+    # In VMamba every second block is an MLP, and tokens are fewer in later stages.
+    model = create_model("vmamba_nano", classes=10)
+    found = spread_by_site(model, open_dataset("fashion-clutter", "dev"), np.array([0, 7]), 2)
+    assert tuple(found) == model.sites
+    assert min(found.values()) > 0
+
+
 def test_images_are_of_another_split_or_beside_those_evaluated(small: Specs) -> None:
     spec = small(data="fashion-clutter", split="test")
     opened = Opened()
