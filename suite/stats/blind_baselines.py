@@ -121,15 +121,20 @@ def compare_to_blind(
     """Compare `methods`, which look at the image, with the `blind` cells of one budget.
 
     A method is compared with baselines of the same work only, within 0.5 point, and has no lead if
-    the best of them is of another. None if no method has a lead.
+    the best of them is of another. Whole rows and columns meet a budget less nearly: such a cell is
+    left out if its work is that of no method. None if no method has a lead.
     """
-    if not blind:
+    rival_cells = []
+    for cell in blind:
+        if not cell.outcomes.coarse or any(same_work(cell, method) for method in methods):
+            rival_cells.append(cell)
+    if not rival_cells:
         return None
     # Chosen by the same images, hence the bias named in `LeadOverBaseline`.
-    best = max(blind, key=lambda cell: cell.outcomes.accuracy)
+    best = max(rival_cells, key=lambda cell: cell.outcomes.accuracy)
     leads = []
     for method in methods:
-        rivals = rivals_of(method, blind)
+        rivals = rivals_of(method, rival_cells)
         # A lead over the best would be one of work, not of choice, if their work differs.
         if best in rivals:
             rows = {id(cell): compare(method.outcomes, cell.outcomes) for cell in rivals}
@@ -163,6 +168,12 @@ def in_order(cells: Iterable[AtSetting]) -> list[AtSetting]:
     return sorted(cells, key=place)
 
 
+def same_work(cell: AtSetting, method: AtSetting) -> bool:
+    """Whether both remove about the same share of FLOPs."""
+    coarse = cell.outcomes.coarse or method.outcomes.coarse
+    return not other_work(cell.outcomes.removed, method.outcomes.removed, coarse)
+
+
 def rivals_of(method: AtSetting, blind: Iterable[AtSetting]) -> list[AtSetting]:
     """The blind cells of the same work that `method` must beat, of each baseline some.
 
@@ -171,8 +182,7 @@ def rivals_of(method: AtSetting, blind: Iterable[AtSetting]) -> list[AtSetting]:
     """
     baselines: dict[str, list[AtSetting]] = {}
     for cell in blind:
-        coarse = cell.outcomes.coarse or method.outcomes.coarse
-        if not other_work(cell.outcomes.removed, method.outcomes.removed, coarse):
+        if same_work(cell, method):
             baselines.setdefault(cell.method, []).append(cell)
     rivals = []
     for cells in baselines.values():

@@ -1,6 +1,7 @@
 """Which methods a baseline that never looks at the image does as well as."""
 
 import json
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -166,6 +167,17 @@ def test_only_cells_of_the_same_work_are_held_against_each_other() -> None:
     mark = compare_to_blind("b", 0.4, [random, stride], [cell("mtr", most, removed=0.4), near])
     assert mark is not None
     assert [lead.label for lead in mark.leads] == ["tome"]
+
+
+def test_a_coarse_cell_of_the_work_of_no_method_is_left_out() -> None:
+    def coarse(label: str, share: float, removed: float) -> AtSetting:
+        found = cell(label, first(share), removed=removed)
+        return replace(found, outcomes=replace(found.outcomes, coarse=True))
+
+    blind = [coarse("grid-pool", 0.5, 0.37), coarse("grid-resize", 0.4, 0.4)]
+    mark = compare_to_blind("b", 0.4, blind, [coarse("storm", 0.8, 0.401)])
+    assert mark is not None
+    assert (mark.baseline, mark.leads[0].shown) == ("grid-resize", True)
 
 
 def test_without_a_blind_baseline_or_a_method_there_is_nothing_to_say() -> None:
