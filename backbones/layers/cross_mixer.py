@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from backbones.common.errors import UserError
 from backbones.layers import batch_invariant
+from backbones.layers.attention import can_run_fast
 from backbones.layers.batch_invariant import linear
 from backbones.layers.cross_scan import (
     DIRECTIONS,
@@ -84,7 +85,8 @@ class CrossMixer(Mixer):
         inputs = self._scan_inputs(u, rectangle)
         result = run(inputs, REVERSE, True, self.kernel, mean="delta_mean" in needs)
         y = summed(result.y, rectangle)
-        out = linear(layer_norm(self.out_norm, y), self.out_proj.weight)
+        normed = layer_norm(self.out_norm, y)
+        out = linear(normed, self.out_proj.weight, fast=can_run_fast(normed))
         # there is no gate
         shown: dict[str, Any] = {"y": y, "ungated": y, "A": inputs.A}
         if "delta_mean" in needs:
@@ -100,16 +102,19 @@ class CrossMixer(Mixer):
 
     def _scan_inputs(self, u: Tensor, rectangle: tuple[int, int]) -> ScanInputs:
         """The inputs of the four scans, each in its own order."""
-        x = linear(u, self.in_proj.weight).transpose(1, 2).unflatten(2, rectangle)
+        fast = can_run_fast(u)
+        x = linear(u, self.in_proj.weight, fast=fast).transpose(1, 2).unflatten(2, rectangle)
         x = batch_invariant.convolve(self.conv2d, x).flatten(2).transpose(1, 2)
         rows = functional.silu(x).contiguous()
         columns = by_columns(rows, rectangle)
         # A token's projections do not depend on its place, so that one product serves all scans.
-        projected = linear(rows, self.x_proj_weight.flatten(0, 1))
+        projected = linear(rows, self.x_proj_weight.flatten(0, 1), fast=fast)
         split = projected.unflatten(2, (DIRECTIONS, -1)).permute(2, 0, 1, 3)
         ordered = scan_order(split, rectangle)
         dt, B, C = ordered.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = [linear(*pair) for pair in zip(dt, self.dt_projs_weight, strict=True)]
+        delta: list[Tensor] = []
+        for part, weight in zip(dt, self.dt_projs_weight, strict=True):
+            delta.append(linear(part, weight, fast=fast))
         wide = torch.promote_types(self.A_logs.dtype, torch.float32)
         A = -torch.exp(self.A_logs.to(wide))
         return ScanInputs(

@@ -18,6 +18,7 @@ from backbones.common.errors import UserError
 from backbones.models.vmamba import VMamba
 from methods.reducer import Reducer
 from methods.spec import parse
+from suite.flops.counters import COUNTED_SCAN, count_with_torch
 
 SIZES = {  # width, layers of the third stage, channels of the mixer over the width
     "vmamba_tiny": (96, 8, 1),
@@ -282,6 +283,25 @@ def test_resized_is_the_same_model(shaken: Shaken) -> None:
     close(logits[0], straight_line.vmamba(doubled(model), inputs[0], DEPTHS), 1e-9)
     assert (small.describe().patches, model.describe().patches) == (49, 100)
     assert small.image_size_for(7) == 28
+
+
+def test_the_four_directions_of_a_layer_are_one_scan() -> None:
+    model = create_model("vmamba_tiny", kernel="reference", **SMALL)
+    counted = count_with_torch(lambda: model(torch.zeros(1, 3, 40, 40)))
+    assert counted.operators[COUNTED_SCAN] == sum(DEPTHS)
+    assert model.describe().directions == 4
+
+
+def test_a_lower_precision_leaves_the_recurrence_in_fp32() -> None:
+    model = create_model("vmamba_tiny", **SMALL)
+    exact = model(images(40, torch.float32))
+    model.cast(torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        wide = name.endswith(("A_logs", "Ds", "dt_projs_bias"))
+        assert parameter.dtype == (torch.float32 if wide else torch.bfloat16), name
+    logits = model(images(40, torch.bfloat16))
+    assert logits.dtype == torch.bfloat16
+    assert (logits.float() - exact).abs().max() < 0.1 * exact.abs().max()
 
 
 def test_it_trains() -> None:
