@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from backbones.checkpoints.branch import AVERAGED, choose, some
-from backbones.checkpoints.names import HEAD, renamed
+from backbones.checkpoints.names import head_of, renamed
 from backbones.checkpoints.published import files_of, resolve
 from backbones.checkpoints.read import INDEX, read, sha256, shards
 from backbones.checkpoints.source import beside, locate
@@ -46,7 +46,7 @@ class LoadedWeights:
     @property
     def num_classes(self) -> int | None:
         """Number of classes of the weights' head; None without a head."""
-        head = self.state.get("head.weight")
+        head = self.state.get(head_of(self.state)[0])
         return head.shape[0] if head is not None and head.ndim else None
 
 
@@ -100,12 +100,13 @@ def apply(
     fitted, notes = model.fitted(weights.state, changed)
     made_up = [key for key in fitted if key not in weights.state]
     fitted = {key: own[key] for key in own if key.endswith(COUNT)} | fitted
-    headless = fitted.keys().isdisjoint(HEAD) and own.keys() >= set(HEAD)
+    head = head_of(own)
+    headless = fitted.keys().isdisjoint(head) and own.keys() >= set(head)
     if headless and num_classes is not None:
-        fitted |= {key: own[key] for key in HEAD}
-        made_up += HEAD
+        fitted |= {key: own[key] for key in head}
+        made_up += head
     # If more than the head is missing, these are weights of something else: `_check_names` says so.
-    elif headless and own.keys() - set(HEAD) <= fitted.keys():
+    elif headless and own.keys() - set(head) <= fitted.keys():
         raise UserError(
             f"checkpoint {source} has no head for this model: give weights with one, "
             f"or ask for a new one, untrained, {_how_to_set_classes(name, 'N')}"
@@ -247,9 +248,10 @@ def _check_head(
     source: str,
     num_classes: int | None,
 ) -> None:
-    if "head.weight" not in own or not fitted["head.weight"].ndim:
+    weight, _ = head_of(own)
+    if weight not in own or not fitted[weight].ndim:
         return
-    have, need = fitted["head.weight"].shape[0], own["head.weight"].shape[0]
+    have, need = fitted[weight].shape[0], own[weight].shape[0]
     if have != need:
         expected = f"the model's {need} classes"
         if num_classes is not None:

@@ -19,6 +19,7 @@ WRAPPERS = (
     "_checkpoint_wrapped_module",
 )
 HEAD = ("head.weight", "head.bias")
+NESTED_HEAD = ("classifier.head.weight", "classifier.head.bias")  # VMamba's
 HEADS = ("head", "heads", "fc", "classifier", "cls_head", "last_linear", "linear")
 State = Mapping[str, Tensor]
 
@@ -30,7 +31,7 @@ def renamed(state: State, own: Collection[str], source: str) -> tuple[dict[str, 
     """
     result, notes = _unwrapped(state, own, source)
     _refuse_twice(result, own, source)
-    body = set(own) - set(HEAD)
+    body = set(own) - set(head_of(own))
     # as long as less than half of the model's names are there as they are
     while len(body & result.keys()) * 2 < len(body):
         inner = _inside(result, body, source)
@@ -46,6 +47,11 @@ def renamed(state: State, own: Collection[str], source: str) -> tuple[dict[str, 
             if theirs in result:
                 result[name] = result.pop(theirs)
     return result, notes
+
+
+def head_of(names: Collection[str]) -> tuple[str, str]:
+    """Weight and bias of the head of a model whose tensors are called `names`."""
+    return NESTED_HEAD if NESTED_HEAD[0] in names else HEAD
 
 
 def _unwrapped(

@@ -369,3 +369,18 @@ def test_what_cross_scans_cannot_do_is_refused(shaken: Shaken) -> None:
 def test_sizes_that_cannot_be_are_refused(changed: dict[str, int], mend: str) -> None:
     with pytest.raises(UserError, match=mend):
         create_model("vmamba_tiny", **SMALL | changed)
+
+
+def test_the_head_of_a_file_is_found(shaken: Shaken, tmp_path: Path) -> None:
+    sizes = {key: value for key, value in SMALL.items() if key != "classes"}
+    state = shaken(create_model("vmamba_tiny", **sizes, classes=7)).state_dict()
+    torch.save({"model": state}, tmp_path / "seven.pth")
+    loaded = create_model("vmamba_tiny", str(tmp_path / "seven.pth"), **sizes)
+    assert loaded.describe().classes == 7
+    with pytest.raises(UserError, match="a head for 7 classes"):
+        create_model("vmamba_tiny", str(tmp_path / "seven.pth"), **sizes, classes=4)
+    body = {name: tensor for name, tensor in state.items() if "classifier.head" not in name}
+    torch.save({"model": body}, tmp_path / "headless.pth")
+    headless = create_model("vmamba_tiny", str(tmp_path / "headless.pth"), **sizes, classes=4)
+    assert headless.provenance is not None
+    assert headless.provenance.made_up == ("classifier (random)",)
