@@ -8,7 +8,6 @@ from backbones.common.labels import data_label
 from suite.data.base import digest
 from suite.execution.images import held
 from suite.plan.loading import weights_hash
-from suite.plan.notes import notes_on_sites
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
@@ -69,7 +68,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         preprocessing[name] = prepared.data[name].rules().get("preprocess")
     return {
         # Only where a rule chose them: they are in no other file that the page reads.
-        **({"sites": "; ".join(notes_on_sites(prepared))} if prepared.sites else {}),
+        **({"sites": _sites(prepared)} if prepared.sites else {}),
         "device": prepared.device,
         "kernel": kernels,
         "weights": weights,
@@ -82,3 +81,9 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         "halved": store.halved(),
         "seconds_by_part": STOPWATCH.rounded(),
     }
+
+
+def _sites(prepared: Prepared) -> str:
+    """The chosen sites of all backbones, in words."""
+    kind = prepared.dataset.kind
+    return "; ".join(f"{name} {choice.words(kind)}" for name, choice in prepared.sites.items())

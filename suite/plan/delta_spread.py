@@ -66,12 +66,11 @@ class SiteChoice:
         """Plain values."""
         return asdict(self)
 
-    def note(self, backbone: str, kind: str) -> str:
-        """The sites and the images, in words."""
+    def words(self, kind: str) -> str:
+        """The sites, the rule and the images."""
         return (
-            f"sites on {backbone} by {self.rule}: {', '.join(map(str, self.sites))}, chosen on "
-            f"{self.images:,} {kind} of split {self.split}, none of them evaluated (hash "
-            f"{self.content[:8]})"
+            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on {self.images:,} {kind} of "
+            f"split {self.split}, none of them evaluated (hash {self.content[:8]})"
         )
 
 

@@ -37,7 +37,7 @@ def notes_on_weights(prepared: Prepared) -> list[str]:
 def notes_on_sites(prepared: Prepared) -> list[str]:
     """Say of each backbone which sites were chosen by a rule, and on which images."""
     kind = prepared.dataset.kind
-    return [choice.note(name, kind) for name, choice in prepared.sites.items()]
+    return [f"sites on {name}: {choice.words(kind)}" for name, choice in prepared.sites.items()]
 
 
 def notes_on_baselines(prepared: Prepared) -> list[str]:

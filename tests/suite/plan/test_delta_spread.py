@@ -103,13 +103,14 @@ def test_a_run_stores_its_sites_and_goes_on_with_them(
         if cell.plan is not None:
             assert set(cell.plan.removals) <= set(choice.sites)
     (note,) = notes_on_sites(prepared)
-    assert note.startswith(f"sites on vim_mini[depth=9] by delta-spread-2: {choice.sites[0]}, ")
-    assert "chosen on 18 images of split test, none of them evaluated (hash" in note
+    assert note.startswith(f"sites on vim_mini[depth=9]: {choice.sites[0]}, {choice.sites[1]}, ")
+    assert "chosen by delta-spread-2 on 18 images of split test, none of them evaluated (" in note
     folder = tmp_path / "run"
     first = run_comparison(spec, folder)
     assert note in capsys.readouterr().err
     assert cli.run(["report", str(folder)]) == 0
-    assert f"<dt>Sites</dt><dd>{note}</dd>" in (folder / "report/index.html").read_text()
+    shown = note.removeprefix("sites on ").replace("9]: ", "9] ")
+    assert f"<dt>Sites</dt><dd>{shown}</dd>" in (folder / "report/index.html").read_text()
     stored = json.loads((folder / "sites.json").read_text())
     assert stored["vim_mini[depth=9]"]["sites"] == list(choice.sites)
 
@@ -141,7 +142,7 @@ def test_plan_says_it_and_python_takes_the_name(tmp_path: Path, capsys: Out) -> 
     words = [f"--{name}={value}" for name, value in shared.items()]
     plan = ["plan", *words, "--methods=mtr", "--budgets=0.1", "--sites=delta-spread"]
     assert cli.run(plan) == 0
-    assert "sites on vim_mini by delta-spread: 1, chosen on 18" in capsys.readouterr().out
+    assert "sites on vim_mini: 1, chosen by delta-spread on 18" in capsys.readouterr().out
     assert cli.run([*plan, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sites"]["vim_mini"]["sites"] == [1]
     settings = {"methods": "mtr", "budgets": 0.1, "sites": "delta-spread", "baselines": False}
