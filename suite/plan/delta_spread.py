@@ -69,8 +69,8 @@ class SiteChoice:
     def words(self, kind: str) -> str:
         """The sites, the rule and the images."""
         return (
-            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on {self.images:,} {kind} of "
-            f"split {self.split}, none of them evaluated (hash {self.content[:8]})"
+            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on {self.images:,} {kind} "
+            f"of split {self.split}, none of them evaluated (hash {self.content[:8]})"
         )
 
 
