@@ -13,6 +13,7 @@ from reports.figures.schedules import FAMILY, schedules_figure
 from reports.formatting import MISSING, budget_name, points, present, setting_name
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
+from suite.stats.correctness import counted
 from suite.stats.schedule_words import FEW, RULE, pair_words, verdict_sentences
 from suite.stats.schedules import (
     OrderOverSchedules,
@@ -110,7 +111,7 @@ def _images(rows: pd.DataFrame, kind: str) -> str:
     parts = []
     for row in families.itertuples():
         source = "the table of tries" if row.source == "table" else "evaluated in this run"
-        parts.append(f"{row.images:,.0f} {row.split} {kind} ({source})")
+        parts.append(f"{counted(int(row.images), kind, row.split)} ({source})")
     return " and ".join(parts)
 
 

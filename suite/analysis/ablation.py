@@ -26,13 +26,18 @@ from suite.plan.cells import DENSE
 from suite.plan.notes import called
 from suite.stats.ablation_words import ablation_answers
 from suite.stats.compare import ENVELOPE, Comparison, compare_to_reference
-from suite.stats.correctness import Outcomes
+from suite.stats.correctness import Outcomes, counted
 from suite.stats.schedule_words import listed
 from suite.stats.verdict import too_few
 from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
 
 LEAST_FOR_RHO = 3  # settings, for a correlation
+PERMUTE = "permute"  # the method that changes the order alone
+COLUMNS_MEAN = (
+    "agreement: answers that are the dense model's, %; tau: Kendall's correlation of the "
+    "survivors' order with the image's, 1 where it is kept."
+)
 WHOLE = {"seeds", "images", "only_method_correct", "only_reference_correct", "comparisons"}
 MEANS = ("top1", "agreement", "kl", "tau")  # of the metrics, over seeds
 
@@ -146,7 +151,7 @@ def _families(
             if axis == "order":
                 # Permutations remove nothing: beside a method they would win by that alone.
                 dense = Setting("order=restored", DENSE)
-                yield Family(axis, backbone, "permute", 0.0), [dense, *permutations()]
+                yield Family(axis, backbone, PERMUTE, 0.0), [dense, *permutations()]
 
 
 def _family_rows(
@@ -226,14 +231,14 @@ def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
     place = f"Axis {first.axis} on {called(first.backbone, cell.made_up)}, {removed}"
     if first.status != "ok" or first.top1 is None:
         return f"{place}: {who} was {first.status}, {first.reason}."
+    images = counted(first.images, cell.kind, cell.split)
     seeds = max(row.seeds or 1 for row in rows)
     drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
     done = [row for row in others if row.status == "ok"]
     # Settings of other FLOPs have no p: their difference would mix work with the setting.
     tested = [row for row in done if row.p_holm is not None]
     parts = [
-        f"{place}, {first.images:,} {cell.split} {cell.kind}{drawn}: {who}{own} is right on "
-        f"{100 * first.top1:.1f} %.",
+        f"{place}, {images}{drawn}: {who}{own} is right on {100 * first.top1:.1f} %.",
         _counted(tested),
         _best_and_worst(tested, cell.kind),
         _by_tau(rows) if first.axis == "order" else "",
@@ -343,6 +348,15 @@ def _by_tau_brief(table: pd.DataFrame) -> str:
         f"The nearer the survivors' order is to the image's, the {'more' if rho > 0 else 'less'} "
         f"is kept: Spearman's rho {rho:+.2f} over {len(first)} settings."
     )
+
+
+def column_notes(folder: Path) -> list[str]:
+    """What the words of `console_tables` mean, of the ablation in `folder`, a line each."""
+    frame = pd.read_parquet(folder / "analyses" / "ablation.parquet", columns=["method"])
+    notes = [COLUMNS_MEAN]
+    if (frame["method"] == PERMUTE).any():
+        notes.append(f"{PERMUTE}: no token goes, all patch tokens change places.")
+    return notes
 
 
 def seeds_note(folder: Path) -> str:

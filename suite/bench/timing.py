@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,7 @@ now = timer  # seconds on a clock, once the GPU has finished its work
 
 LEAST_SECONDS = 0.05  # of one timing: shorter calls are repeated
 Run = Callable[[], object]
+Key = TypeVar("Key")
 
 
 def seconds(run: Run, device: str) -> float:
@@ -39,13 +41,13 @@ def best_seconds(run: Run, at_least: float) -> float:
     return min(times)
 
 
-def in_rounds(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_rounds(runs: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, list[float]]:
     """The seconds that each run returns, by round; in a round each runs once, in turn.
 
     A machine that gets slower in the meantime slows all alike, which is what makes ratios of the
     times of one round worth more than ratios of medians.
     """
-    times: dict[str, list[float]] = {key: [] for key in runs}
+    times: dict[Key, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
             times[key].append(run())

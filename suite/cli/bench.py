@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -31,6 +30,13 @@ Save = Annotated[
 Runs = Annotated[Path, typer.Option(parser=absolute, help="Folder that contains the runs.")]
 Run = Annotated[
     Path, typer.Argument(parser=absolute, help="Folder of a finished run.", show_default=False)
+]
+Timm = Annotated[
+    str,
+    typer.Option(
+        help="Model of timm that stands beside each backbone, such as deit_small_patch16_224; "
+        "empty: the ViT of nearest FLOPs."
+    ),
 ]
 HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
 # What was an option is a sub-command now; commands in notes and scripts go on working.
@@ -170,6 +176,26 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures(rows, cuda_models.answer(rows), *tables)
 
 
+@measurement("backbones", "batches", "precisions", "kernel", "rounds", batches=(32,))
+def vit(spec: BenchSpec, device: str, timm: Timm = "") -> Iterator[Measured]:
+    """Measure dense backbones beside timm's ViT of nearest FLOPs, in the same rounds."""
+    from suite.bench.beside_vit import NOTE, answers, measure_beside_vit, table
+    from suite.bench.machine import busy, state
+    from suite.terminal.findings import Findings
+
+    machine = state(device)  # before the timing, which is a load itself
+    warning = busy(machine)
+    rows = []
+    for row in measure_beside_vit(spec, device, timm, notify):
+        rows.append(row)
+        yield _figures(rows, "")
+    *others, last = answers(rows)
+    found = [*((line, []) for line in others), (last, [table(rows, machine)])]
+    notes = [] if timm else [NOTE]
+    document = [row._asdict() for row in rows]
+    yield Measured(document, Findings(found, notes, [warning] if warning else []))
+
+
 @measurement()
 def tiles(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the triton scan on a GPU for every way to cut its work into tiles."""
@@ -186,6 +212,7 @@ BENCHES = {
     "kernels": kernels,
     "reduction": reduction,
     "models": models,
+    "vit": vit,
     "tiles": tiles,
 }
 
@@ -204,7 +231,9 @@ def with_subcommand(arguments: Sequence[str]) -> list[str]:
 
 def notify(line: str) -> None:
     """Print a line of progress, apart from the results."""
-    print(line, file=sys.stderr, flush=True)
+    from suite.terminal.lines import print_note
+
+    print_note(line)
 
 
 def _reducing(spec: BenchSpec) -> BenchSpec:

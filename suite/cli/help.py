@@ -12,7 +12,8 @@ COLUMN = 26  # of the names, where the terminal has room for a second column
 NARROW = 78  # below it texts stand under the names
 FEW = 4  # options that need no groups
 RUN, OUTPUT = "Options for the run", "Options for the output"
-# By the name of the option; what is not here says how a command is carried out.
+# By the name of the option, unless it names its group itself; what is not here says how a command
+# is carried out.
 GROUPS = {
     "Options for what is compared": (
         *("methods", "method", "axes", "backbones", "backbone", "checkpoint", "recipe", "data"),
@@ -44,7 +45,11 @@ class GroupedCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then each group of options that the command has."""
         arguments: list[Record] = []
-        groups: dict[str, list[Record]] = {title: [] for title in GROUPS}
+        first, *others = GROUPS
+        # Groups that options name themselves come after the first, in the order of the options.
+        own = [panel_of(parameter) for parameter in self.get_params(ctx)]
+        titles = dict.fromkeys([first, *filter(None, own), *others])
+        groups: dict[str, list[Record]] = {title: [] for title in titles}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is None:
@@ -52,7 +57,7 @@ class GroupedCommand(TyperCommand):
             if parameter.param_type_name == "argument":
                 arguments.append(record)
             else:
-                groups[group_of(str(parameter.name))].append(record)
+                groups[group_of(parameter)].append(record)
         if sum(map(len, groups.values())) <= FEW:
             groups = {"Options": [record for group in groups.values() for record in group]}
         write_records("Arguments", arguments, formatter)
@@ -81,9 +86,16 @@ class FullGroup(TyperGroup):
         )
 
 
-def group_of(name: str) -> str:
-    """The group that an option belongs to."""
-    return next((title for title, names in GROUPS.items() if name in names), RUN)
+def group_of(parameter: Any) -> str:
+    """The group that an option belongs to: its own, or that of its name."""
+    if own := panel_of(parameter):
+        return own
+    return next((title for title, names in GROUPS.items() if parameter.name in names), RUN)
+
+
+def panel_of(parameter: Any) -> str:
+    """The group that an option names itself (Typer's `rich_help_panel`); empty for none."""
+    return str(getattr(parameter, "rich_help_panel", None) or "")
 
 
 def write_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def report(
     from reports import build
     from suite.cli.results import findings_in
     from suite.terminal.findings import print_findings
+    from suite.terminal.lines import print_note
 
     folder, notes = runs[0], list[str]()
     if len(runs) > 1:
@@ -54,7 +56,7 @@ def report(
     if found:
         print_findings(found, verbose)
     for note in notes:
-        print(f"note: {note}")
+        print_note(f"note: {note}", sys.stdout)
     print(f"report: {page}")
     if paper:
         print(f"paper: {page.parent / 'paper'}")

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from suite.stats.correctness import counted
 from suite.stats.schedule_words import FEW
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.run_folder import Store
@@ -58,14 +59,14 @@ def ablation_findings(folder: Path, headline: Headline, records: Sequence[CellRe
 
     `records` are the cells of its tables.
     """
-    from suite.analysis.ablation import console_tables, seeds_note
+    from suite.analysis.ablation import column_notes, console_tables, seeds_note
 
     said = [str(row["sentence"]) for row in headline.get("answers") or ()]
     *others, last = said or [str(headline.get("headline") or "")]
     answers: list[tuple[str, list[Table]]] = [(text, []) for text in others]
     answers.append((last, [*console_tables(folder)]))
     note = seeds_note(folder)
-    notes = _as_it_is(records)
+    notes = [*column_notes(folder), *_as_it_is(records)]
     details = [*([note] if note else []), *_words(headline)]
     details += [*headline.get("blind", ()), *headline.get("schedules", ())]
     return Findings(answers, notes, _warnings(headline), headline.get("brief") or (), details)
@@ -77,7 +78,7 @@ def _as_it_is(records: Sequence[CellRecord]) -> list[str]:
     for record in records:
         plain = record.role == "asked" and record.budget and record.label == record.method
         if plain and record.setting and not record.tuned:
-            images = f"{record.images:,} {record.split} {record.kind}"
+            images = counted(record.images, record.kind, record.split)
             lines.append(f"{record.label} is at {record.setting}, not tuned, on {images}.")
     return list(dict.fromkeys(lines))
 

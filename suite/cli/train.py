@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,44 +23,78 @@ if TYPE_CHECKING:
     from suite.training.fine_tune import FineTuning, Prepared
     from suite.training.loop import Trainer
 
+# What the help calls the groups of options that no other command has.
+WHAT = "Options for what is trained"
+HOW = "Options for how it is trained"
+BUNDLED = "Options to train bundled weights again"
 STOPPED = "stopped after epoch {} of {}: run the same command to continue"
 
 
 def train(
     backbone: Annotated[
         str | None,
-        typer.Option(help="Backbone to fine-tune: a name, name[weights=FILE], or file.py:NAME."),
+        typer.Option(
+            help="Backbone to fine-tune: a name, name[weights=FILE], or file.py:NAME.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Images to train on, such as imagefolder:PATH.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=absolute, help="File of the weights; of a recipe, a folder."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images; 20.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Largest learning rate; 0.001, from scratch 0.002.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a step; 64, of few images fewer.")
+        str | None,
+        typer.Option(help="Images to train on, such as imagefolder:PATH.", rich_help_panel=WHAT),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of the model's images; the backbone's own.")
-    ] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="none, light (crops, mirrored) or strong; light.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, or bf16 on CUDA (mixed precision); fp32.")
+        int | None,
+        typer.Option(help="Side of the model's images; the backbone's own.", rich_help_panel=WHAT),
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Begin with drawn weights, not trained ones.")
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Begin with drawn weights, not trained ones.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images; 20.", rich_help_panel=HOW)
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Largest learning rate; 0.001, from scratch 0.002.", rich_help_panel=HOW),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images a step; 64, of few images fewer.", rich_help_panel=HOW),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="none, light (crops, mirrored) or strong; light.", rich_help_panel=HOW),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, or bf16 on CUDA (mixed precision); fp32.", rich_help_panel=HOW),
+    ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Bundled weights again, by their recipe (python -m suite list recipes)."),
+        typer.Option(
+            help="Name of the recipe, without --backbone and --data (python -m suite list "
+            "recipes).",
+            rich_help_panel=BUNDLED,
+        ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            parser=absolute,
+            help="Folder of the source images, or a Parquet file.",
+            rich_help_panel=BUNDLED,
+        ),
+    ] = None,
+    final: Annotated[
+        bool,
+        typer.Option(
+            help="When finished, read the last split, for the card.", rich_help_panel=BUNDLED
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
     workers: Annotated[
@@ -68,14 +103,10 @@ def train(
     max_minutes: Annotated[
         float, typer.Option(help="Stop after the epoch that passes this; 0: never.")
     ] = 0.0,
-    source: Annotated[
+    out: Annotated[
         Path | None,
-        typer.Option(parser=absolute, help="Of a recipe: folder of the source images, or Parquet."),
+        typer.Option(parser=absolute, help="File of the weights; of a recipe, a folder."),
     ] = None,
-    final: Annotated[
-        bool,
-        typer.Option(help="Of a recipe, when finished: read the last split, for the card."),
-    ] = False,
 ) -> int:
     """Fine-tune a backbone on your images, or train a bundled one. Rerun to resume."""
     own = {
@@ -172,6 +203,7 @@ def nothing_left_of(folder: Path, group: ProcessGroup) -> Iterator[None]:
 def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minutes: float) -> int:
     """Train on a user's images, and write weights and card beside each other."""
     from suite.system.hardware import check_precision, pick_device
+    from suite.terminal.lines import print_note
     from suite.training.distributed import process_group
     from suite.training.fine_tune import prepare, seconds_left
 
@@ -183,7 +215,7 @@ def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minu
             trainer = prepared.trainer
             if group.is_main:
                 for note in prepared.notes:
-                    print(f"note: {note}")
+                    print_note(f"note: {note}", sys.stdout)
                 about = duration(seconds_left(trainer))
                 print(f"{prepared.work}: about {about}; {wish.folder} is what it resumes from")
             if not trainer.run(report_of(prepared), max_minutes * 60 or math.inf):

@@ -17,7 +17,7 @@ def tune(spec: TuneSpec, options: RunOptions) -> int:
     All have equally many tries, blind baselines too. Rerun the command to resume.
     """
     from suite.terminal.findings import print_findings
-    from suite.tune.output import findings, json_document, paths
+    from suite.tune.output import findings, json_document, use_of
     from suite.tune.run import run_tuning
 
     folder = options.folder(spec.default_name())
@@ -26,7 +26,6 @@ def tune(spec: TuneSpec, options: RunOptions) -> int:
         print(json.dumps({"run": str(folder), **json_document(tuned)}, indent=1))
     else:
         print_findings(findings(tuned), options.verbose)
-        for line in paths(tuned, folder):
-            print(line)
+        print(use_of(tuned, folder))
     # Failed cells do not stop the others, but a script must notice them.
     return FAILED if tuned.failures else 0

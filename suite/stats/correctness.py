@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 Bits = NDArray[np.bool_]
 
 
+UNDIVIDED = "all"  # the split of data without splits, as data sets call it
+
+
 def counted(number: int, kind: str = "images", split: str = "") -> str:
-    """So many images, or videos, of a split, in words."""
+    """So many images, or videos, of a split, in words; of data without splits no split is named."""
     noun = kind.removesuffix("s") if number == 1 else kind
-    return f"{number:,} {split} {noun}" if split else f"{number:,} {noun}"
+    named = split and split != UNDIVIDED
+    return f"{number:,} {split} {noun}" if named else f"{number:,} {noun}"
 
 
 def sample_name(kind: str) -> str:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from shutil import get_terminal_size
 
-from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from suite.system.encoding import shown
+from suite.terminal.lines import print_text
 from suite.terminal.tables import print_table
 
-LEAST, MOST = 40, 200  # columns of a line of text
 MOST_SENTENCES = 3
-TIE = "\N{NO-BREAK SPACE}"
-# A number stays with its unit, and a symbol with its number.
-UNIT = re.compile(r"(?<=\d) (?=%|s\b|h\b|points?\b|minutes?\b|hours?\b|images?\b|x\b)")
-SYMBOL = re.compile(r"(?<=\b[pG]) (?=[=<])|(?<=[=<>†±]) (?=\d)")
 
 
 @dataclass(frozen=True)
@@ -29,7 +19,7 @@ class Findings:
 
     ``answers``    in a line each, with the tables that belong to it
     ``notes``      how to read the tables: a line each, such as what a mark means
-    ``warnings``   what makes the answers doubtful
+    ``warnings``   what makes the answers doubtful, printed under the first one
     ``sentences``  at most three
     ``details``    everything else, sentences and tables, printed on request
     """
@@ -48,19 +38,23 @@ class Findings:
 
 def print_findings(found: Findings, verbose: bool = False) -> None:
     """Print to standard output as wide as the terminal; `details` only if `verbose`."""
+    # Nobody should read the figures of a table before what makes them doubtful.
+    warnings = list(found.warnings)
     for place, (answer, tables) in enumerate(found.answers):
         if place and tables:
             print()
         print_text(answer, "bold")
+        if tables:
+            print_warnings(warnings)
+            warnings.clear()
         for table in tables:
             print()
             print_table(table)
+    print_warnings(warnings)
     for note in found.notes:
         print_text(note)
-    if found.answers and (found.warnings or found.sentences):
+    if found.answers and found.sentences:
         print()
-    for warning in found.warnings:
-        print_text(f"WARNING: {warning}")
     for sentence in found.sentences:
         print_text(sentence)
     for detail in found.details if verbose else ():
@@ -70,25 +64,7 @@ def print_findings(found: Findings, verbose: bool = False) -> None:
             print_table(detail)
 
 
-def print_text(text: str, style: str = "") -> None:
-    """Print a sentence, broken at blanks to the width of the terminal, never inside a number."""
-    if not text:
-        return
-    console = Console(markup=False, highlight=False)
-    width = min(max(get_terminal_size((120, 24)).columns, LEAST), MOST)
-    for line in wrapped(shown(text, console.encoding), width):
-        # Broken already: a path that is longer than the line stays whole.
-        console.print(Text(line, style), soft_wrap=True)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Break `text` into lines of at most `width` columns; longer words stand alone, whole."""
-    lines: list[str] = []
-    line = ""
-    for word in SYMBOL.sub(TIE, UNIT.sub(TIE, text)).split(" "):
-        longer = f"{line} {word}" if line else word
-        if line and cell_len(longer) > width:
-            lines.append(line)
-            longer = word
-        line = longer
-    return [each.replace(TIE, " ") for each in (*lines, line)]
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print what makes an answer doubtful, a paragraph each."""
+    for warning in warnings:
+        print_text(f"WARNING: {warning}")

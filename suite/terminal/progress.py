@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -21,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from suite.system.durations import duration
+from suite.terminal.lines import print_note
 
 # Seconds before the pace is measured: kernels are compiled first, and results on disk are skipped.
 SETTLED = 10.0
@@ -37,7 +37,7 @@ def print_start(
     """Print `notes`, where the results of the `work` go, and what is there, unless `quiet`."""
     if not quiet:
         for text in (*notes, start_line(folder, work, existing)):
-            _print(text)
+            print_note(text)
 
 
 def start_line(folder: Path, work: str, existing: Sequence[Existing]) -> str:
@@ -95,7 +95,7 @@ def _lines(task: Task) -> Iterator[None]:
         return task.elapsed or 0.0, int(task.completed)
 
     def show(since: Reading) -> None:
-        _print(line(int(task.total or 0), task.description, since, reading()))
+        print_note(line(int(task.total or 0), task.description, since, reading()))
 
     def print_lines() -> None:
         if over.wait(SETTLED):
@@ -126,8 +126,3 @@ def line(total: int, unit: str, since: Reading, now: Reading) -> str:
     if pace <= 0 or done >= total:
         return text
     return f"{text}, about {duration((total - done) / pace)} left"
-
-
-def _print(text: str) -> None:
-    with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
-        print(text, file=sys.stderr, flush=True)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from backbones import create_model, own_weights
-from backbones.common.errors import UserError
+from backbones.base import Backbone
+from backbones.common.errors import UserError, describe_error
 from backbones.common.labels import data_name
 from suite.plan.loading import check_runs
 from suite.training.augment import NONE, Augmentation
@@ -153,6 +154,7 @@ def prepare(
     model, begins_with = first_model(wish.backbone, images.record.classes, wish.scratch, kernel)
     if model.code is not None:
         check_runs(model, "cpu")
+        check_learns(model)
     with group.main_first():
         file = wish.folder / f"pictures-{images.beginning[:16]}-{size}.npy"
         pixels = shrunken(images.train, images.rows, size, file)
@@ -164,6 +166,30 @@ def prepare(
         recipe, pictures, wish.folder, device, workers, kernel, group, lambda: model, beginning
     )
     return Prepared(wish, images, trainer, begins_with)
+
+
+def check_learns(model: Backbone) -> None:
+    """UserError unless a third party's model takes a loss on the CPU back to its parameters."""
+    # Two images, since a norm over the batch has no meaning for one.
+    images = torch.zeros(2, model.describe().channels, model.image_size, model.image_size)
+    try:
+        copied = copy.deepcopy(model).train()
+        with torch.random.fork_rng():
+            logits = copied(images)
+            torch.autograd.backward(F.cross_entropy(logits, torch.zeros(2, dtype=torch.long)))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"backbone '{model.name}' answers, but cannot be trained ({describe_error(error)}): "
+            "let it compute its logits by operations that have gradients, outside torch.no_grad "
+            "and not in place"
+        ) from error
+    if all(parameter.grad is None for parameter in copied.parameters()):
+        raise UserError(
+            f"no parameter of backbone '{model.name}' has a gradient: let its logits depend on "
+            "parameters that are not detached or frozen"
+        )
 
 
 def seconds_left(trainer: Trainer) -> float:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from methods.spec import parse
 from suite.plan.tuning_commands import compare_command
+from suite.stats.correctness import counted
 from suite.stats.schedule_words import listed
 from suite.terminal.findings import Findings
 from suite.tries.settings import WINDOW_MEANS, Setting, default_setting
@@ -68,7 +69,7 @@ def picks_table(table: Tries, dense: float | None) -> Table:
     """The pick of each method, and its top-1 beside that of the default setting."""
     origin = table.origin
     title = (
-        f"{origin.backbone}, {len(origin.images):,} {origin.split} images: top-1 (%), "
+        f"{origin.backbone}, {counted(len(origin.images), split=origin.split)}: top-1 (%), "
         f"dense {_percent(dense)}"
     )
     heads = [f"-{100 * budget:.4g} %" for budget in origin.budgets]
@@ -112,7 +113,8 @@ def _best(table: Tries, rows: list[Picked]) -> str:
     most = max(value or 0.0 for value, _ in done)
     first = [row for value, row in done if value == most]
     shares = listed([f"{100 * budget:.4g}" for budget in table.origin.budgets])
-    where = f"{100 * most:.1f} % of {len(table.origin.images):,} {table.origin.split} images"
+    images = counted(len(table.origin.images), split=table.origin.split)
+    where = f"{100 * most:.1f} % of {images}"
     how = "mean over" if len(table.origin.budgets) > 1 else "at"
     over = f"{how} {shares} % fewer FLOPs"
     if len(first) > 1:
@@ -145,12 +147,12 @@ def _without_pick(rows: list[Picked]) -> list[tuple[str, str]]:
     return [(parse(row.method).label, row.reason or "") for row in rows if row.pick is None]
 
 
-def paths(tuned: Tuned, folder: Path) -> list[str]:
-    """Where the tries are, and the command that uses them."""
+def use_of(tuned: Tuned, folder: Path) -> str:
+    """How to go on: the comparison that uses the tries in `folder`, in a line."""
     tuning = tuned.tuning
     plan = tuning.prepared
     command = compare_command(plan.spec, plan.dataset, tuning.spec.methods, folder)
-    return [*(f"tries: {file}" for file in tuned.files), f"use them: {command}"]
+    return f"use the tries: {command}"
 
 
 def json_document(tuned: Tuned) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_the_commands_of_the_notes_run_as_printed_and_leave_nothing_untuned(
     words = shlex.split(tune.split("`")[1])
     assert run([*words[3:], *QUICK]) == 0
     use = capsys.readouterr().out.splitlines()[-1]
-    assert use.startswith("use them: python -m suite compare --methods stm ")
+    assert use.startswith("use the tries: python -m suite compare --methods stm ")
     line = [*shlex.split(use.partition(": ")[2])[3:], *QUICK, "--no-report", "-v"]
     assert run(line) == 0
     told = "".join(capsys.readouterr())

@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from suite.system.encoding import PLAIN
-from suite.terminal.findings import Findings, print_findings, wrapped
+from suite.terminal.findings import Findings, print_findings
 
 Out = pytest.CaptureFixture[str]
 ANSWER = (
@@ -55,8 +55,13 @@ def test_the_rest_is_printed_on_request(capsys: Out, monkeypatch: pytest.MonkeyP
     assert "WARNING: 3 images could not be read" in brief
     assert "A paragraph" not in brief
     assert brief.count("a table") == 1
-    after = brief.rpartition("WARNING: ")[2].splitlines()[1:]
-    assert after == SENTENCES
+    # Under the answer, before the table.
+    lines = brief.splitlines()
+    assert lines[: lines.index("")] == [
+        ANSWER,
+        "WARNING: 3 images could not be read and are left out.",
+    ]
+    assert lines[-3:] == SENTENCES
     print_findings(found(), verbose=True)
     full = capsys.readouterr().out
     assert full.startswith(brief)
@@ -97,11 +102,3 @@ def test_other_encodings_have_their_own_signs(
     text = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 60
     assert "+ downsample" in text  # in neither is there a dagger
-
-
-def test_a_word_that_is_longer_than_a_line_stays_whole() -> None:
-    assert wrapped("see runs/a-very-long-name/report/index.html now", 20) == [
-        "see",
-        "runs/a-very-long-name/report/index.html",
-        "now",
-    ]

@@ -181,6 +181,49 @@ def test_a_backbone_of_a_file_is_trained_from_drawn_weights(tmp_path: Path, caps
     assert (model.describe().classes, model.image_size) == (2, 24)
 
 
+UNTRAINABLE = {
+    "that is changed in place": (
+        "x = torch.exp(super().forward(images)); x.mul_(2); return x",
+        r"'net' answers, but cannot be trained \(RuntimeError: .*inplace operation.*gradients",
+    ),
+    "without a graph": (
+        "torch.no_grad().__enter__(); return super().forward(images)",
+        "'net' answers, but cannot be trained .*outside torch.no_grad",
+    ),
+    "that depends on no parameter": (
+        "x = super().forward(images).detach(); return x + images.sum().requires_grad_()",
+        "no parameter of backbone 'net' has a gradient",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNTRAINABLE)
+def test_a_backbone_that_fails_backward_alone_is_one_line(
+    case: str, tmp_path: Path, capsys: Out
+) -> None:
+    body, problem = UNTRAINABLE[case]
+    draw(tmp_path / "photos", {"a": 4, "b": 4})
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "from backbones.models.sizes import MambaConfig\n"
+        "from backbones.models.vim import Vim\n"
+        "class Net(Vim):\n"
+        f"    def forward(self, images):\n        {body}\n"
+        "def net(classes=10):\n"
+        f"    return Net('net', MambaConfig(**({SMALL} | dict(classes=classes))))\n"
+    )
+    own = line("--epochs", "1", "--from-scratch")
+    own[2] = "net.py:net"
+    try:
+        assert run_cli(own) == 2
+    finally:
+        torch.set_grad_enabled(True)
+    err = capsys.readouterr().err.strip().splitlines()
+    assert re.search(problem, err[-1]), err
+    assert len(err) == 2, err  # the first says whose code runs
+    assert not list(tmp_path.glob("*.training"))
+
+
 def folder_of(**counts: int) -> Callable[[Path], None]:
     return lambda place: draw(place / "photos", counts)
 

@@ -299,7 +299,7 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     assert len(table) == 5
     assert max(map(len, table)) <= 80
     assert shown.out.splitlines()[-1] == (
-        "use them: python -m suite compare --methods stride,mtr --backbones vim_mini --checkpoint "
+        "use the tries: python -m suite compare --methods stride,mtr --backbones vim_mini --checkpoint "
         f"random --data blots --budgets 0.3,0.5 --tries {tmp_path / 't'}"
     )
     assert "cells on 6 images" in shown.err
