@@ -23,7 +23,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Scale:
-    """The stretch of values that bars of intervals are drawn on."""
+    """The range of values over which the bars of intervals are drawn."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""STORM: as many neighbours merge in every row and column, so that the map stays a rectangle."""
+"""STORM: every row and column merges equally many neighbours, so that the map stays a rectangle."""
 
 from typing import Any
 

@@ -31,7 +31,7 @@ def rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def precise(values: Tensor) -> Tensor:
-    """`values` in fp32, or in fp64 if they are."""
+    """`values` in fp32; those that are fp64 stay so."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -154,7 +154,7 @@ def _difference(row: UnderSchedule) -> str:
 
 
 def _accuracies(rows: pd.DataFrame, labels: list[str], kind: str) -> Table:
-    """Top-1 of each method under each schedule, and what it was tuned to."""
+    """Top-1 of each method under each schedule, and the setting it was tuned to."""
     families = list(rows.groupby(FAMILY, sort=False))
     table: list[dict[str, str | int | float]] = []
     for (backbone, budget), part in families:

@@ -40,7 +40,7 @@ READING = (
 
 
 def section(report: ReportData, frames: Frames) -> Section:
-    """Build the sentences of the methods beside the reference, and the table of all."""
+    """Build the section on equal counts of tokens: a sentence a method, and a table of all."""
     rows = frames["token_matched"]
     kind = report.run.kind
     compared = [row for row in rows.to_dict("records") if present(row["difference"])]

@@ -73,7 +73,7 @@ def image_size_of(model: Backbone, length: int) -> int:
     if grid**2 != length or model.frames > 1:
         raise UserError(
             "--lengths are square numbers of patches on backbones for images, not "
-            f"{length} on {model.name}: write such as {grid**2 or 1}"
+            f"{length} on {model.name}: write a square, such as {grid**2 or 1}"
         )
     return model.image_size_for(grid)
 

@@ -197,7 +197,7 @@ def _sentence(run: FinishedRun) -> str:
 
 
 def schedule_notes(compared: Sequence[FinishedRun]) -> list[str]:
-    """Say what a method without a schedule in its name follows, if the runs have several."""
+    """Say which schedule a method that names none follows, where the merged runs have several."""
     schedules = list(dict.fromkeys(run.comparison.schedule for run in compared))
     if len(schedules) < 2:
         return []

@@ -103,7 +103,7 @@ def _blank(label: str, rows: pd.DataFrame) -> MethodAnswers:
 
 
 def _tried(label: str, rows: pd.DataFrame, tries: Tries | None) -> MethodAnswers:
-    """A method with the answers of a table of tries."""
+    """The answers of one method under every schedule, from a table of tries."""
     blank = _blank(label, rows)
     if tries is None:
         return blank

@@ -133,7 +133,7 @@ class PublishedTable(Written):
 
 
 def check(table: PublishedTable) -> None:
-    """UserError for a table that contradicts itself."""
+    """Refuse a table that contradicts itself, by a UserError."""
     _check_budgets(table)
     spelled = one_spelling(table.run_spec(ReproduceSpec())).methods
     if len(spelled) < len(table.methods):

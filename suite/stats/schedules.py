@@ -159,7 +159,7 @@ def _under(schedule: str, row: Comparison) -> UnderSchedule:
 
 @dataclass(frozen=True)
 class ScheduleVerdicts:
-    """The verdicts on one backbone at one budget.
+    """Whether the order of methods holds over schedules, on one backbone at one budget.
 
     ``source``   "table" if a table of tries answered, "run" if the run evaluated every schedule
     ``split``    split of the images that were compared, and their number in ``images``

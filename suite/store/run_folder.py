@@ -90,15 +90,15 @@ class Store:
         return file_lock(self.folder / "locks" / name, wait)
 
     def outcomes_path(self, key: str, index: int) -> Path:
-        """Outcomes of cell `key` on shard `index`, a row an image."""
+        """File of the outcomes of cell `key` on shard `index`, a row an image."""
         return self.folder / "shards" / key / f"{index:05d}.parquet"
 
     def tokens_path(self, key: str, index: int) -> Path:
-        """Counts of surviving tokens of cell `key` on shard `index`."""
+        """File of the counts of surviving tokens of cell `key` on shard `index`."""
         return self.folder / "tokens" / key / f"{index:05d}.parquet"
 
     def failure_path(self, key: str, index: int) -> Path:
-        """Why cell `key` could not be evaluated on shard `index`."""
+        """File that says why cell `key` could not be evaluated on shard `index`."""
         return self.folder / "failures" / key / f"{index:05d}.json"
 
     def name(self, path: Path) -> str:
@@ -106,7 +106,7 @@ class Store:
         return path.relative_to(self.folder).with_suffix("").as_posix()
 
     def seen_path(self, index: int) -> Path:
-        """What the images of shard `index` were when they were evaluated, if they are in files."""
+        """File of what the images of shard `index` were when evaluated, if they are in files."""
         return self.folder / "seen" / f"{index:05d}.json"
 
     def seen(self, index: int) -> dict[int, Seen]:

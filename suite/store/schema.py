@@ -216,7 +216,8 @@ def read_record(path: Path) -> CellRecord:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"'{path}' is not the record of a cell: {field}: {first['msg'].lower()}"
+            f"'{path}' is not the record of a cell ({field}: {first['msg'].lower()}): run its "
+            "command again"
         ) from None
     # A copied file would stand for a cell that never ran.
     if record.key != path.stem:

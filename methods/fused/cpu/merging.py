@@ -162,7 +162,7 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
 def move_facts(
     frame: Any, image: int, index: Any, slot: Any, gone: Any, into: Any, living: int
 ) -> None:
-    """Positions, sizes, owners and special tokens; the first `living` pairs are merged."""
+    """Move sizes, owners and places to the survivors; the first `living` pairs are merged."""
     length, left = frame.length, index.shape[0]
     position, new_position = (
         whole_row(frame.position, image * length),
