@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -85,6 +85,8 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "groups": report.by_group(report.frame),
         "cards": cards(report),
         "resolution": resolution,
+        # beside the answer, which they make doubtful
+        "doubts": _doubts(run.headline),
         "beaten": list(map(str, sequence(run.headline.get("blind")))),
         "smaller": bool((report.frame["method"] == "downsample").any()),
         "smaller_models": aggregate.smaller(run),
@@ -119,6 +121,12 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "grouped": by_caption,
     }
     return page | {"contents": _contents(page)}
+
+
+def _doubts(headline: Mapping[str, Any]) -> list[str]:
+    """What makes the answer doubtful, each once."""
+    found = [*sequence(headline.get("warnings")), *sequence(headline.get("doubts"))]
+    return list(dict.fromkeys(map(str, found)))
 
 
 def _opening(report: ReportData, found: Sequence[Section]) -> str:

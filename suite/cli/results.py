@@ -134,7 +134,9 @@ def findings_in(folder: Path) -> Findings | None:
         return ablation_findings(folder, headline, records)
     if records and headline:
         # The store has them by key, a hash; readers want methods by name and baselines last.
-        records.sort(key=lambda record: (record.family == "baseline", record.spec))
+        records.sort(
+            key=lambda record: (record.family == "baseline", record.spec, record.budget or 0.0)
+        )
         stored = _table(folder, "schedules")
         verdicts = read_schedules_table(stored) if stored is not None else []
         beside = [record for record in cells if not record.shown]

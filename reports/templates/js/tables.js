@@ -32,10 +32,16 @@ const hideCut = (frame) => {
     for (const row of table.rows) [...row.cells].forEach((cell, at) => cell.classList.toggle("cut", cut[at]));
   });
 };
-const hideAllCut = () => all(".scroll").filter((frame) => frame.offsetParent !== null).forEach(hideCut);
+// Fades a drawing at an edge behind which it goes on, so that no number ends in its middle.
+const fadeMore = (frame) => {
+  frame.classList.toggle("before", frame.scrollLeft > 1);
+  frame.classList.toggle("after", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 1);
+};
+const showEdges = (frame) => (frame.matches(".plate") ? fadeMore(frame) : hideCut(frame));
+const hideAllCut = () => all(".scroll").filter((frame) => frame.offsetParent !== null).forEach(showEdges);
 
 const startTables = () => {
-  all(".scroll").forEach((frame) => frame.addEventListener("scroll", () => hideCut(frame), { passive: true }));
+  all(".scroll").forEach((frame) => frame.addEventListener("scroll", () => showEdges(frame), { passive: true }));
   all("table[data-sortable]").forEach((table) => {
     all("thead th", table).forEach((head, column) => {
       head.querySelector("button")?.addEventListener("click", () => sortBy(table, column, head));
