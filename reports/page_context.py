@@ -76,6 +76,8 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "run": run,
         "title": first_screen.title(report),
         "opening": _opening(report, found),
+        # whether an analysis is the answer, so that it comes before the results
+        "analysed": run.ablates or _reproduces(found),
         "paragraphs": [str(text) for text in paragraphs if text],
         "budgets": _shown(report, first_screen.budgets(report)),
         "ranking": _shown(report, first_screen.ranking(report)),
@@ -131,11 +133,16 @@ def _doubts(headline: Mapping[str, Any]) -> list[str]:
 
 def _opening(report: ReportData, found: Sequence[Section]) -> str:
     """The answer of a run that asks something else than which method keeps most."""
-    if not (report.run.ablates or report.run.cells.empty):
+    if not (report.run.ablates or report.run.cells.empty or _reproduces(found)):
         return ""
-    # What scores know is what a sensitivity analysis is run for.
-    first = sorted(found, key=lambda one: one.key != "scores")
+    # What a published table is run for, and a sensitivity analysis: what scores know.
+    first = sorted(found, key=lambda one: one.key not in ("reproduced", "scores"))
     return next((one.lead for one in first if one.lead), "")
+
+
+def _reproduces(found: Sequence[Section]) -> bool:
+    """Whether the run is a published table that was run again."""
+    return any(section.key == "reproduced" for section in found)
 
 
 def _names(report: ReportData, found: Sequence[Section]) -> list[str]:
@@ -165,14 +172,14 @@ def _contents(page: Context) -> list[tuple[str, str]]:
         return [(one.key, one.title) for one in sections[part]]
 
     trades, compared = page["report"].trades, page["compared"]
-    if page["run"].ablates:
+    if page["analysed"]:
         contents += analyses("answer")
     if compared:
         contents += [
             ("results", "All results"),
             ("gallery", f"Tokens of real {page['run'].kind}"),
         ]
-    if not page["run"].ablates:
+    if not page["analysed"]:
         contents += analyses("answer")
     if page["resolution"]:
         contents.append(("can", "What this data can show"))

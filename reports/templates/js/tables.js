@@ -37,7 +37,7 @@ const fadeMore = (frame) => {
   frame.classList.toggle("before", frame.scrollLeft > 1);
   frame.classList.toggle("after", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 1);
 };
-const showEdges = (frame) => (frame.matches(".plate") ? fadeMore(frame) : hideCut(frame));
+const showEdges = (frame) => (frame.matches(".plate, .drawn") ? fadeMore(frame) : hideCut(frame));
 const hideAllCut = () => all(".scroll").filter((frame) => frame.offsetParent !== null).forEach(showEdges);
 
 const startTables = () => {
