@@ -95,11 +95,12 @@ def _warnings(headline: Headline) -> list[str]:
 
 def sensitivity_findings(frames: Mapping[str, pd.DataFrame], headline: Headline) -> Findings:
     """Those of a sensitivity analysis, from its tables by name."""
-    from suite.sensitivity.output import console_tables
+    from suite.sensitivity.output import MEASURES, console_tables
 
     answer = str(headline.get("answer") or headline.get("headline") or "")
     return Findings(
         [(answer, console_tables(frames))],
+        notes=[MEASURES],
         warnings=headline.get("warnings") or (),
         sentences=headline.get("brief") or (),
         details=[str(headline.get("headline") or ""), *headline.get("paragraphs", ())],

@@ -26,6 +26,10 @@ AGREEMENTS = (
     ("loss", "zeroing", "removal"),
     ("kl", "bound", "removal"),
 )
+MEASURES = (
+    "removal, zeroing: of one token, exact; estimate: gradient x activation; bound: the product of "
+    "their lengths; loss, kl: what is changed, the loss or the answer."
+)
 # Column heads of the second table.
 TARGETS = {
     "removal_kl": "change of the answer",
