@@ -231,7 +231,7 @@ def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
     place = f"Axis {first.axis} on {called(first.backbone, cell.made_up)}, {removed}"
     if first.status != "ok" or first.top1 is None:
         return f"{place}: {who} was {first.status}, {first.reason}."
-    images = counted(first.images, cell.kind, cell.split)
+    images = counted(first.images or 0, cell.kind, cell.split)
     seeds = max(row.seeds or 1 for row in rows)
     drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
     done = [row for row in others if row.status == "ok"]

@@ -33,7 +33,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.tuning_notes import notes_on_settings
     from suite.store.unstated import unstated_notes
     from suite.system.durations import duration
-    from suite.terminal.findings import print_text
+    from suite.terminal.lines import print_text
     from suite.terminal.tables import plan_table, print_table
     from suite.tries.settings import WINDOW_MEANS
 
