@@ -8,7 +8,7 @@ path for few rows or one image, which sums in another order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,47 @@ def convolve(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     if len(images) > 1:
         return layer(plain)
     return layer(torch.cat([plain, plain]))[:1]
+
+
+def convolve_silu(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """SiLU of `layer`'s convolution of images (B, C, H, W), invariantly in CPU inference."""
+    fused = images.device.type == "cpu" and images.dtype == torch.float32
+    fused = fused and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    # torch computes the last numbers of a tensor, which are not a whole vector, by another
+    # exponential, and where a tensor ends depends on the batch. oneDNN masks them.
+    if fused and _has_onednn_silu():
+        return convolve(partial(_onednn_silu, layer), images)
+    return functional.silu(convolve(layer, images))
+
+
+def _onednn_silu(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        images,
+        layer.weight,
+        layer.bias,
+        list(layer.padding),
+        list(layer.stride),
+        list(layer.dilation),
+        layer.groups,
+        "swish",
+        [],
+        None,
+    )
+    return convolved
+
+
+@cache
+def _has_onednn_silu() -> bool:
+    try:
+        # On the CPU by name: a caller may have made another device torch's default.
+        with torch.device("cpu"), torch.no_grad():
+            layer = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+            images = torch.randn(2, 4, 5, 5)
+            expected = functional.silu(layer(images))
+            result = _onednn_silu(layer, images)
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.allclose(result, expected, atol=1e-5)
 
 
 def _plain(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:

@@ -104,8 +104,8 @@ class CrossMixer(Mixer):
         """The inputs of the four scans, each in its own order."""
         fast = can_run_fast(u)
         x = linear(u, self.in_proj.weight, fast=fast).transpose(1, 2).unflatten(2, rectangle)
-        x = batch_invariant.convolve(self.conv2d, x).flatten(2).transpose(1, 2)
-        rows = functional.silu(x).contiguous()
+        x = batch_invariant.convolve_silu(self.conv2d, x)
+        rows = x.flatten(2).transpose(1, 2).contiguous()
         columns = by_columns(rows, rectangle)
         # A token's projections do not depend on its place, so that one product serves all scans.
         projected = linear(rows, self.x_proj_weight.flatten(0, 1), fast=fast)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
 
-from backbones.layers.batch_invariant import linear
+from backbones.layers.batch_invariant import convolve_silu, linear
 
 SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
 
@@ -51,3 +53,18 @@ def test_is_the_product(fast: bool) -> None:
 def test_gradients_pass_through_the_padding() -> None:
     x, weight = torch.randn(3, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
     assert torch.autograd.gradcheck(linear, (x.requires_grad_(), weight.requires_grad_()))
+
+
+@pytest.mark.parametrize(("width", "side"), [(20, 7), (7, 3), (96, 14), (24, 1)])
+def test_the_silu_of_a_convolved_image_is_its_own(width: int, side: int) -> None:
+    # numbers of an image that no vector divides
+    layer = nn.Conv2d(width, width, 3, padding=1, groups=width)
+    images = torch.randn(9, width, side, side)
+    with torch.no_grad():
+        whole = convolve_silu(layer, images)
+        torch.testing.assert_close(whole, functional.silu(layer(images)))
+        for rows in (slice(0, 1), slice(3, 8), slice(8, 9)):
+            assert torch.equal(convolve_silu(layer, images[rows]), whole[rows])
+        double = convolve_silu(layer.double(), images.double())
+    torch.testing.assert_close(double.float(), whole)
+    assert convolve_silu(layer, images.double()).requires_grad

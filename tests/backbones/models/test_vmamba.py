@@ -285,6 +285,15 @@ def test_resized_is_the_same_model(shaken: Shaken) -> None:
     assert small.image_size_for(7) == 28
 
 
+def test_an_image_does_not_depend_on_its_batch(shaken: Shaken) -> None:
+    model = shaken(create_model("vmamba_nano", image_size=28))
+    inputs = images(28, torch.float32, 19)
+    with torch.inference_mode():
+        whole = model(inputs)
+        for rows in (slice(0, 1), slice(2, 9), slice(18, 19)):
+            assert torch.equal(model(inputs[rows]), whole[rows])
+
+
 def test_the_four_directions_of_a_layer_are_one_scan() -> None:
     model = create_model("vmamba_tiny", kernel="reference", **SMALL)
     counted = count_with_torch(lambda: model(torch.zeros(1, 3, 40, 40)))
