@@ -72,16 +72,32 @@ def convolve(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 def convolve_silu(layer: nn.Conv2d, images: Tensor) -> Tensor:
     """SiLU of `layer`'s convolution of images (B, C, H, W), invariantly in CPU inference."""
-    fused = images.device.type == "cpu" and images.dtype == torch.float32
-    fused = fused and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    # torch computes the last numbers of a tensor, which are not a whole vector, by another
-    # exponential, and where a tensor ends depends on the batch. oneDNN masks them.
-    if fused and _has_onednn_silu():
-        return convolve(partial(_onednn_silu, layer), images)
+    if _is_masked(images):
+        return convolve(partial(_onednn_convolution, layer, "swish"), images)
     return functional.silu(convolve(layer, images))
 
 
-def _onednn_silu(layer: nn.Conv2d, images: Tensor) -> Tensor:
+def gelu(images: Tensor) -> Tensor:
+    """The exact GELU of images (B, C, H, W), invariantly in CPU inference."""
+    if not _is_masked(images):
+        return functional.gelu(images)
+    channels = images.shape[1]
+    # a convolution that changes nothing, for the activation behind it
+    same = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+    nn.init.ones_(same.weight)
+    return convolve(partial(_onednn_convolution, same, "gelu"), images)
+
+
+def _is_masked(images: Tensor) -> bool:
+    """Whether oneDNN activates `images`: in fp32 inference on a CPU."""
+    # torch computes the last numbers of a tensor, which are not a whole vector, by another
+    # exponential, and where a tensor ends depends on the batch. oneDNN masks them.
+    fits = images.device.type == "cpu" and images.dtype == torch.float32
+    traced = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return fits and not traced and _has_onednn_activations()
+
+
+def _onednn_convolution(layer: nn.Conv2d, after: str, images: Tensor) -> Tensor:
     convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
         images,
         layer.weight,
@@ -90,25 +106,28 @@ def _onednn_silu(layer: nn.Conv2d, images: Tensor) -> Tensor:
         list(layer.stride),
         list(layer.dilation),
         layer.groups,
-        "swish",
+        after,
         [],
-        None,
+        "none" if after == "gelu" else None,
     )
     return convolved
 
 
 @cache
-def _has_onednn_silu() -> bool:
+def _has_onednn_activations() -> bool:
     try:
         # On the CPU by name: a caller may have made another device torch's default.
         with torch.device("cpu"), torch.no_grad():
             layer = nn.Conv2d(4, 4, 3, padding=1, groups=4)
             images = torch.randn(2, 4, 5, 5)
-            expected = functional.silu(layer(images))
-            result = _onednn_silu(layer, images)
+            plain = layer(images)
+            pairs = [
+                (_onednn_convolution(layer, "swish", images), functional.silu(plain)),
+                (_onednn_convolution(layer, "gelu", images), functional.gelu(plain)),
+            ]
     except (AttributeError, RuntimeError):
         return False
-    return torch.allclose(result, expected, atol=1e-5)
+    return all(torch.allclose(ours, theirs, atol=1e-5) for ours, theirs in pairs)
 
 
 def _plain(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:

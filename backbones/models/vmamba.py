@@ -45,11 +45,19 @@ def new_stem(dim: int) -> nn.Sequential:
     layers: list[tuple[str, nn.Module]] = [
         ("0", nn.Conv2d(3, dim // 2, 3, stride=2, padding=1)),
         ("2", ChannelNorm(dim // 2)),
-        ("4", nn.GELU()),
+        ("4", Gelu()),
         ("5", nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1)),
         ("7", ChannelNorm(dim)),
     ]
     return nn.Sequential(OrderedDict(layers))
+
+
+class Gelu(nn.Module):
+    """The exact GELU of maps, which does not depend on the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate (B, C, H, W)."""
+        return batch_invariant.gelu(x)
 
 
 class Stage(nn.Module):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from backbones.layers.batch_invariant import convolve_silu, linear
+from backbones.layers.batch_invariant import convolve_silu, gelu, linear
 
 SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
 
@@ -65,6 +65,8 @@ def test_the_silu_of_a_convolved_image_is_its_own(width: int, side: int) -> None
         torch.testing.assert_close(whole, functional.silu(layer(images)))
         for rows in (slice(0, 1), slice(3, 8), slice(8, 9)):
             assert torch.equal(convolve_silu(layer, images[rows]), whole[rows])
+            assert torch.equal(gelu(images[rows]), gelu(images)[rows])
+        torch.testing.assert_close(gelu(images), functional.gelu(images))
         double = convolve_silu(layer.double(), images.double())
     torch.testing.assert_close(double.float(), whole)
     assert convolve_silu(layer, images.double()).requires_grad
