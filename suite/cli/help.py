@@ -18,7 +18,7 @@ GROUPS = {
     "Options for what is compared": (
         *("methods", "method", "axes", "backbones", "backbone", "checkpoint", "recipe", "data"),
         *("split", "source", "views", "images", "baselines", "smaller", "layers", "positions"),
-        *("zeroed", "places", "share", "lengths", "batches", "precisions", "final", "long"),
+        *("zeroed", "places", "share", "lengths", "batches", "precisions", "final", "long", "timm"),
     ),
     "Options for the cost": (
         *("budgets", "protocol", "sites", "schedule", "tries", "across_schedules"),
