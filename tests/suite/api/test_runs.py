@@ -71,7 +71,7 @@ def test_what_is_not_there_is_one_line(run: suite.Run, message: str) -> None:
 
 def test_a_folder_that_is_no_run_names_those_that_are(run: suite.Run, tmp_path: Path) -> None:
     with pytest.raises(suite.UserError, match=r"give one that is there, such as .*api"):
-        suite.load(run.folder.parent / "other")
+        suite.load(run.folder.parent / "never-run")
     with pytest.raises(suite.UserError, match="no run folder"):
         suite.load(tmp_path / "nothing")
 
