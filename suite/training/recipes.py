@@ -103,8 +103,8 @@ RECIPES = {
         _NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))
     ),
     "adventurer_nano": replace(_NANO, backbone="adventurer_nano"),
-    # A step costs a third of vim_nano's, so that twice the epochs take less time. Most of its
-    # weights are in the last stages, on few tokens: half the precision keeps the file as small.
+    # A step costs less than half of vim_nano's, so that twice the epochs take no longer. Most of
+    # its weights are in the last stages, on few tokens: half the precision keeps the file as small.
     "vmamba_nano": replace(
         _NANO, backbone="vmamba_nano", phases=(Phase(28, 60), Phase(56, 180)), stored="fp16"
     ),

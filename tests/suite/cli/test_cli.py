@@ -120,6 +120,7 @@ def test_everything_can_be_listed(kind: str, capsys: Out, monkeypatch: pytest.Mo
     if kind == "checkpoints":
         assert {row["licence"] for row in rows} == {
             "Apache-2.0",
+            "MIT",
             "none stated",
             "could not be read",
         }

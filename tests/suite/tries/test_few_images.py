@@ -1,5 +1,7 @@
 """Tries on few images are called so, with the uncertainty of one of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -43,9 +45,13 @@ def lost(table: Tries, count: int, draws: np.random.Generator) -> tuple[float, f
     return float(np.mean(losses)), float(np.quantile(losses, 0.9))
 
 
-@pytest.mark.parametrize("path", tables(), ids=lambda path: path.stem)
-def test_what_few_images_cost_is_what_the_bundled_tries_say(path: object) -> None:
-    table, draws = read_tries(path), np.random.default_rng(0)  # type: ignore[arg-type]
+# Of a map only three methods were tried: too few for a mean over methods.
+OF_MANY = [path for path in tables() if len(read_tries(path).methods) > 3]
+
+
+@pytest.mark.parametrize("path", OF_MANY, ids=lambda path: path.stem)
+def test_what_few_images_cost_is_what_the_bundled_tries_say(path: Path) -> None:
+    table, draws = read_tries(path), np.random.default_rng(0)
     enough, _ = lost(table, FEW, draws)
     mean, worst = lost(table, 40, draws)
     # The figures in docs/commands.md, with room for the draws.

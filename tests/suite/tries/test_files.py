@@ -176,4 +176,4 @@ def test_where_the_images_are_not_there_the_name_of_the_data_must_do(
 
 def test_the_bundled_tables_are_of_this_version() -> None:
     for path in bundles.tables():
-        assert read_tries(path).pick("random") is not None
+        assert read_tries(path).pick("grid-pool") is not None
