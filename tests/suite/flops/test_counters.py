@@ -12,6 +12,7 @@ from backbones import create_model
 from backbones.sequence import TokenSequence
 from suite.flops.closed_form import Flops, count, dense
 from suite.flops.counters import (
+    COUNTED_SCAN,
     ELEMENTWISE,
     PRODUCTS,
     ZERO,
@@ -215,6 +216,13 @@ def test_macs_of_scans_in_stages_are_equal_three_ways(
     closed = dense(model.describe()) + dense(model.describe())
     assert_equal(count_with_fvcore(model, image, module=model), closed)
     assert_equal(count_with_torch(lambda: model(image)), closed)
+
+
+def test_the_four_directions_of_a_layer_are_one_scan() -> None:
+    model = create_model("vmamba_nano", kernel="reference")
+    counted = count_with_torch(lambda: model(torch.zeros(1, 3, 56, 56)))
+    assert counted.operators[COUNTED_SCAN] == model.depth // 2
+    assert model.describe().directions == 4
 
 
 @pytest.mark.parametrize(("name", "depth"), [("adventurer_nano", 4), ("adventurer_tiny", 1)])
