@@ -149,6 +149,17 @@ def test_methods_and_families_come_and_go_everywhere(opened: Opener, folder: Pat
     assert page.locator("[data-methods]").get_attribute("open") is None
 
 
+def test_a_table_without_rows_goes_with_its_head(opened: Opener, folder: Path) -> None:
+    page = opened(folder)
+    page.locator("[data-methods] summary").click()
+    for label in page.locator("[data-label]").all():
+        label.uncheck(force=True)
+    heads = """tables => tables.filter(table => table.offsetParent && table.tBodies[0].rows.length
+        && [...table.tBodies[0].rows].every(row => row.hidden)).length"""
+    assert page.locator("table").evaluate_all(heads) == 0
+    assert page.locator("table[hidden]").count() > 0
+
+
 def test_a_view_is_kept_in_the_address_and_shared(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
     assert page.evaluate("location.hash") in ("", "#")

@@ -99,6 +99,10 @@ const show = () => {
   all(".fig:has(> .drawings)").forEach((figure) => {
     figure.hidden = all(":scope > .drawings > div", figure).every((drawing) => drawing.hidden);
   });
+  // A head without rows would look like a fault.
+  all("table:has(> tbody > tr:is([data-b], [data-u], [data-m]))").forEach((table) => {
+    table.hidden = all(":scope > tbody > tr", table).every((row) => row.hidden);
+  });
   all("[data-pick]").forEach((row) => row.classList.toggle("current", Number(row.dataset.pick) === view.u));
   draw();
 };
