@@ -13,6 +13,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 # Other paths were seen below 12 rows in MKL and at 1 in oneDNN; from 16 rows on, every row's bits
 # were the same for any count.
@@ -82,8 +83,9 @@ def gelu(images: Tensor) -> Tensor:
     if not _is_masked(images):
         return functional.gelu(images)
     channels = images.shape[1]
-    # a convolution that changes nothing, for the activation behind it
-    same = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+    # A convolution that changes nothing, for the activation behind it. No weight of it is drawn: a
+    # forward pass must not move the user's random numbers on.
+    same = skip_init(nn.Conv2d, channels, channels, 1, groups=channels, bias=False, device="cpu")
     nn.init.ones_(same.weight)
     return convolve(partial(_onednn_convolution, same, "gelu"), images)
 
@@ -117,7 +119,7 @@ def _onednn_convolution(layer: nn.Conv2d, after: str, images: Tensor) -> Tensor:
 def _has_onednn_activations() -> bool:
     try:
         # On the CPU by name: a caller may have made another device torch's default.
-        with torch.device("cpu"), torch.no_grad():
+        with torch.device("cpu"), torch.no_grad(), torch.random.fork_rng(devices=[]):
             layer = nn.Conv2d(4, 4, 3, padding=1, groups=4)
             images = torch.randn(2, 4, 5, 5)
             plain = layer(images)
@@ -145,7 +147,7 @@ def _onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Te
 def _has_onednn() -> bool:
     try:
         # On the CPU by name: a caller may have made another device torch's default.
-        with torch.device("cpu"):
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
             rows = torch.randn(FEWEST_ROWS, 8)
             weight = torch.randn(4, 8)
             bias = torch.randn(4)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from backbones.layers import batch_invariant
 from backbones.layers.batch_invariant import convolve_silu, gelu, linear
 
 SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
@@ -70,3 +71,13 @@ def test_the_silu_of_a_convolved_image_is_its_own(width: int, side: int) -> None
         double = convolve_silu(layer.double(), images.double())
     torch.testing.assert_close(double.float(), whole)
     assert convolve_silu(layer, images.double()).requires_grad
+
+
+def test_random_numbers_of_the_user_stay_where_they_are() -> None:
+    for probe in (batch_invariant._has_onednn, batch_invariant._has_onednn_activations):
+        probe.cache_clear()
+    before = torch.random.get_rng_state()
+    with torch.no_grad():
+        linear(torch.ones(20, 8), torch.ones(4, 8), fast=True)
+        gelu(torch.ones(2, 3, 5, 5))
+    assert torch.equal(torch.random.get_rng_state(), before)
