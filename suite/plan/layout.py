@@ -180,8 +180,9 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
     scans = model.describe().directions
     if composition.aligned and scans > 2:
         return f"hands decay on along one scan each way; {model.name} has {scans} scans"
-    if composition.direction != "both" and scans == 1:
-        return f"reads one of two scans; {model.name} has one: use direction=both"
+    # of scans along rows and columns none is the forward one
+    if composition.direction != "both" and scans != 2:
+        return f"reads one of two scans; {model.name} has {scans}: use direction=both"
     if composition.needs_class_token and not specials:
         hidden = composition.score == "hidden-attention"
         mend = "use score=cls-similarity" if hidden else "set sensitivity=0"

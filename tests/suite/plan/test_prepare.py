@@ -219,6 +219,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
         "hsa",
         "activation[direction=forward]",
         "mtr",
+        "mtr[direction=backward]",
         "mtr[sensitivity=1]",
         "evit[score=cls-similarity]",
     )
@@ -231,6 +232,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
         "hsa": "hands decay on along one scan each way; plain_mini has 4 scans",
         "activation[direction=forward]": "needs ungated_forward; plain_mini has none",
         "mtr": None,
+        "mtr[direction=backward]": "reads one of two scans; plain_mini has 4: use direction=both",
         "mtr[sensitivity=1]": "needs a class token; plain_mini has none: set sensitivity=0",
         "evit[score=cls-similarity]": None,
     }
