@@ -164,8 +164,8 @@ def reduce(
         raise UserError("give either budget=0.4 (share of the FLOPs) or counts=8 (tokens a site)")
     if isinstance(sites, str):
         raise UserError(
-            f"sites '{sites}' are chosen on images: give their numbers, which "
-            "'python -m suite plan --sites delta-spread' prints"
+            f"sites cannot be '{sites}': give numbers of blocks, such as [2, 4]; those that a rule "
+            "chooses on images are printed by 'python -m suite plan --sites delta-spread'"
         )
     given: dict[str, Any] = {"methods": (method,), "schedule": schedule, "tries": tries}
     given |= {"sites": sites, "flops_convention": convention}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
+from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
 
 Pixels = NDArray[np.uint8]  # (..., H, W, 3), or without the 3 for grey
 Samples = NDArray[np.float32]  # a model's input, (..., 3, S, S)
@@ -37,7 +38,6 @@ class Seen(NamedTuple):
 
 # A label is a row of every table of classes, so a damaged one must not ask for gigabytes.
 MAX_CLASSES = 1_000_000
-UNDIVIDED = "all"  # the split of a data set without splits
 
 
 def one_line(error: Exception) -> str:

@@ -37,6 +37,7 @@ from suite.data import DATASETS
 from suite.data.base import Dataset, IntArray
 from suite.data.subset import scramble
 from suite.plan.loading import Opened, weights_hash
+from suite.stats.correctness import counted
 from suite.store.run_folder import SITES
 
 USUAL = 256  # images, as many as there are if these are fewer
@@ -69,8 +70,9 @@ class SiteChoice:
     def words(self, kind: str) -> str:
         """The sites, the rule and the images."""
         return (
-            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on {self.images:,} {kind} "
-            f"of split {self.split}, none of them evaluated (hash {self.content[:8]})"
+            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on "
+            f"{counted(self.images, kind, self.split)}, none of them evaluated "
+            f"(hash {self.content[:8]})"
         )
 
 

@@ -13,6 +13,7 @@ from suite.config.run_spec import RunSpec
 from suite.data import stratified
 from suite.data.base import UNDIVIDED, Dataset, IntArray
 from suite.data.trained_on import seen_in_training, training_of
+from suite.stats.correctness import counted
 
 USUAL_IMAGES: int = RunSpec.model_fields["images"].default
 Count = int | Literal["all"]
@@ -33,9 +34,9 @@ def choose_images(
         divided = dataset.split != UNDIVIDED
         mend = "use another --split" if divided else "tune on fewer (tune --images)"
         raise UserError(
-            f"{len(without):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} "
-            f"picked the tuned settings and are no evidence for them: {len(left):,} are left, "
-            f"fewer than asked for; {mend}, ask for fewer, or use --schedule constant-ratio"
+            f"{len(without):,} of the {_of(dataset)} picked the tuned settings and are no evidence "
+            f"for them: {len(left):,} are left, fewer than asked for; {mend}, ask for fewer, or "
+            "use --schedule constant-ratio"
         )
     return _sample(dataset, left, images, usual)
 
@@ -65,11 +66,16 @@ def choose_unseen(
     left = _left(dataset, trained if without is None else np.union1d(without, trained))
     if len(left) < _asked(images, usual):
         raise UserError(
-            f"{len(trained):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} are "
-            f"those that the weights were trained on, and no evidence: {len(left):,} are left, "
-            "fewer than asked for; use another --split or data, or ask for fewer (--images)"
+            f"{len(trained):,} of the {_of(dataset)} are those that the weights were trained on, "
+            f"and no evidence: {len(left):,} are left, fewer than asked for; use another --split "
+            "or data, or ask for fewer (--images)"
         )
     return _sample(dataset, left, images, usual), len(trained)
+
+
+def _of(dataset: Dataset) -> str:
+    """How many images it has, in words."""
+    return counted(len(dataset), dataset.kind, dataset.split)
 
 
 def _left(dataset: Dataset, without: IntArray) -> IntArray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from backbones.common.labels import data_label
 from methods.spec import MethodSpec
 from suite.plan.further import unanswered
+from suite.plan.layout import incompatibility
 from suite.plan.prepare import Prepared
 from suite.plan.settings import TUNED, Resolved
 from suite.plan.tuning_commands import tune_command
+from suite.stats.correctness import counted
 from suite.tries.few_images import few_images
 
 
@@ -31,10 +33,9 @@ def notes_on_settings(prepared: Prepared, in_full: bool = True) -> list[str]:
         )
     notes += [f"WARNING: {warning}" for warning in warnings_on_tries(prepared)]
     if prepared.set_aside:
-        notes.append(
-            f"left out: the {prepared.set_aside:,} {prepared.dataset.kind} of split "
-            f"{prepared.dataset.split} that picked the settings"
-        )
+        data = prepared.dataset
+        images = counted(prepared.set_aside, data.kind, data.split)
+        notes.append(f"left out: the {images} that picked the settings")
     return notes
 
 
@@ -112,13 +113,17 @@ def _following(prepared: Prepared, backbone: str) -> list[tuple[MethodSpec, Reso
     """The methods that no schedule was named for, with their settings on a backbone.
 
     First those asked for, then those that stand beside them. The blind baselines are among them
-    only beside methods that are tuned, since they follow the first method elsewhere.
+    only beside methods that are tuned, since they follow the first method elsewhere. Those that
+    cannot run on the backbone have no setting to speak of: the results give the reason.
     """
     spec, chosen = prepared.spec, prepared.settings[backbone]
-    following = []
+    model = prepared.models[backbone]
+    following: list[tuple[MethodSpec, Resolved]] = []
     for method in prepared.methods:
         resolved = chosen.methods.get(method)
-        if resolved and (method.schedule or spec.schedule) == TUNED:
+        composition = method.composition(model.provides)
+        runs = composition is None or incompatibility(composition, model) is None
+        if resolved and runs and (method.schedule or spec.schedule) == TUNED:
             following.append((method, resolved))
     if spec.schedule == TUNED:
         for method in sorted(chosen.added, key=lambda added: added in chosen.blind):

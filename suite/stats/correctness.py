@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bits = NDArray[np.bool_]
-
-
-UNDIVIDED = "all"  # the split of data without splits, as data sets call it
+UNDIVIDED = "all"  # the split of a data set without splits
 
 
 def counted(number: int, kind: str = "images", split: str = "") -> str:

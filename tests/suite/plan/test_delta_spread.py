@@ -104,7 +104,7 @@ def test_a_run_stores_its_sites_and_goes_on_with_them(
             assert set(cell.plan.removals) <= set(choice.sites)
     (note,) = notes_on_sites(prepared)
     assert note.startswith(f"sites on vim_mini[depth=9]: {choice.sites[0]}, {choice.sites[1]}, ")
-    assert "chosen by delta-spread-2 on 18 images of split test, none of them evaluated (" in note
+    assert "chosen by delta-spread-2 on 18 test images, none of them evaluated (" in note
     folder = tmp_path / "run"
     first = run_comparison(spec, folder)
     assert note in capsys.readouterr().err
@@ -132,7 +132,7 @@ def test_what_cannot_be_chosen_is_one_line(small: Specs, capsys: Out) -> None:
         assert capsys.readouterr().err.strip().endswith("delta-spread-3, delta-spread-4")
     assert cli.run(["tune", "--sites", "delta-spread"]) == 2
     assert "--sites takes numbers" in capsys.readouterr().err
-    with pytest.raises(UserError, match="are chosen on images: give their numbers"):
+    with pytest.raises(UserError, match="give numbers of blocks, such as .2, 4.; those that a rule chooses"):
         suite.reduce("vim_nano", "mtr", 0.4, sites="delta-spread")  # type: ignore[arg-type]
 
 

@@ -146,7 +146,7 @@ def test_images_that_picked_a_setting_are_never_evaluated_under_it(
     assert prepared.set_aside == 12
     notes = notes_on_settings(prepared)
     assert notes[0] == "tuned on vim_mini: mtr staged; tome rising, window 4"
-    assert notes[-1] == "left out: the 12 images of split dev that picked the settings"
+    assert notes[-1] == "left out: the 12 dev images that picked the settings"
     some = prepare(small(tries=folder, split="dev", images=9))
     assert len(some.indices) == 9
     assert not picking & set(some.indices.tolist())

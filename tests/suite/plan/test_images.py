@@ -53,7 +53,7 @@ def test_a_sample_has_none_of_any_model() -> None:
     assert chosen.tolist() == [0, *range(3, 60)]
     assert left_out == 0
     with pytest.raises(
-        UserError, match=r"59 of the 60 images .* trained on, and no evidence: 1 are"
+        UserError, match=r"59 of the 60 dev images are .* trained on, and no evidence: 1 are"
     ):
         choose_unseen(DATA, 2, [model(*range(59))])
 

@@ -89,7 +89,7 @@ def test_from_a_folder_to_a_comparison_without_training_images(tmp_path: Path, c
         "my.safetensors",
     )
     assert run_cli([*compare, "--images", "6"]) == 2
-    assert "21 of the 26 images of split all are those that the weights" in capsys.readouterr().err
+    assert "21 of the 26 images are those that the weights" in capsys.readouterr().err
     # Classes of other names are said.
     (tmp_path / "photos/day").rename(tmp_path / "photos/dawn")
     assert run_cli([*(part for part in compare if part != "--json"), "--name", "renamed"]) == 0
