@@ -27,7 +27,7 @@ MATCHING: dict[str, Callable[..., object] | str] = {
     "neighbours": match.neighbours,
     "spaced": match.spaced,
     "runs": match.runs,
-    "grid-pairs": "Neighbours along the rows of a map, then its columns, as many in every line",
+    "grid-pairs": "Neighbours along a map's rows, then its columns, equally many in every line",
     "grid-resize": "A map of tokens is resampled to fewer rows and columns",
     "nothing": "No token goes; the order alone is changed",
 }

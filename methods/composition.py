@@ -24,7 +24,7 @@ from methods.parts.score import DIRECTIONS, READINGS, SCORES, SIGNED, score_of
 SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
 PAIRED = ("odd-even", "halves")
-# These take as many cells from every row, and then from every column, of a rectangle.
+# These take equally many cells from all rows, and then from all columns, of a rectangle.
 GRID = ("grid-pairs", "grid-resize")
 MATCHINGS = (
     "lowest",
@@ -193,7 +193,7 @@ class Composition:
         uneven = (self.cls_window, self.prune_ratio, self.aligned)
         if any(uneven) or self.branch_drop_ratio or self.residual_drop_ratio:
             raise UserError(
-                f"matching '{self.matching}' takes as many cells from every line, all alike: "
+                f"matching '{self.matching}' takes equally many cells from every line, all alike: "
                 "use no cls_window, no share to be pruned or dropped, no alignment"
             )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
+from backbones.shape import halved as halved_rectangle
 
 
 def halved(tokens: TokenSequence, values: Tensor) -> TokenSequence:
@@ -21,8 +22,7 @@ def halved(tokens: TokenSequence, values: Tensor) -> TokenSequence:
     rectangle = tokens.rectangle
     if rectangle is None or tokens.special.shape[1] or tokens.carry is not None:
         raise ValueError("only patch tokens that fill a rectangle can be halved")
-    rows, columns = rectangle
-    after = -(-rows // 2), -(-columns // 2)
+    after = halved_rectangle(rectangle)
     cell = cells(rectangle, tokens.position.device)
     count = after[0] * after[1]
     # Of tokens row by row the first of a cell is at even row and column.

@@ -94,9 +94,10 @@ The map of $h \\times w$ patch tokens becomes one of $(h - r_h) \\times (w - r_w
    highest score merge, the even cell into the odd one.
 3. *Columns.* The same on the narrowed map, $r_h$ merges a column, planned on what $x$ has become.
 4. A merged token is the **sum** of its sources, in both streams: the residual, and the output of
-   the block's mixer, which are added afterwards. Every row and every column lose as many cells, so
-   the map stays a rectangle, and two-dimensional scans and convolutions run on it as on a smaller
-   image. The class token and registers take no part; `position` is that of the cell that stayed.
+   the block's mixer, which are added afterwards. Every row loses equally many cells, and so does
+   every column: the map stays a rectangle, and two-dimensional scans and convolutions run on it as
+   on a smaller image. The class token and registers take no part; `position` is that of the cell
+   that stayed.
 
 `pairs=importance,weights=drop` is the paper's form for EViT: the pairs whose smaller importance is
 smallest lose their less important cell; importance is the mean of $|x|$ over channels

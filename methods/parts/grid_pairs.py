@@ -1,7 +1,7 @@
 """STORM's matching: neighbour pairs along the rows of a map, then along its columns.
 
 A line (a row, or a column) of n cells has floor(n / 2) pairs (2j, 2j + 1); an odd last cell is in
-none and stays. Every line loses as many cells, one of a pair each, so that the map stays a
+none and stays. All lines lose equally many cells, one of a pair each, so that the map stays a
 rectangle although its lines merge at different places. Pairs are ranked by the similarity of their
 two cells, by the smaller of their two importances (the less important cell goes), or, blind, not at
 all: then they are spread evenly over the line.

@@ -337,7 +337,7 @@ class GridProblem:
             before = self.arriving(index, left)
             for after in self.candidates(index, before, tokens):
                 strayed = abs(cells_of(after) - tokens) / cells_of(whole)
-                # the ratio of the sides decides between maps of as many cells
+                # the ratio of the sides decides between maps of equally many cells
                 strayed += slimness(after, whole) / 1000
                 longer = Front(
                     front.work + self.work(index, before, after),
@@ -411,7 +411,8 @@ def solve_on_grid(problem: Problem, reduction: GridReduction, budget: float) -> 
 def solve_tokens_on_grid(problem: Problem, reduction: GridReduction, budget: float) -> Plan:
     """Give a method the maps that a cost-free removal needs for `budget`: equal for all methods.
 
-    Of those that take as many lines at a site. Counts of others are met as near as maps allow.
+    Equal for all that can take equally many lines at a site. Counts of others are met as near as
+    maps allow.
     """
     if budget == 0:
         return dense_plan(problem.shape)

@@ -216,7 +216,7 @@ def test_what_fits_no_map_is_refused(fabricate: Fabricate) -> None:
     [
         ({"weights": "pair", "feature": "branch"}, "cannot combine by 'pair'"),
         ({"weights": "sum", "order": "reversed"}, "in its own order"),
-        ({"weights": "sum", "cls_window": 2}, "as many cells from every line"),
+        ({"weights": "sum", "cls_window": 2}, "equally many cells from every line"),
         ({"weights": "sum", "feature": "branch", "score": "norm"}, "leave one out"),
     ],
 )
