@@ -132,7 +132,7 @@ def test_what_cannot_be_chosen_is_one_line(small: Specs, capsys: Out) -> None:
         assert capsys.readouterr().err.strip().endswith("delta-spread-3, delta-spread-4")
     assert cli.run(["tune", "--sites", "delta-spread"]) == 2
     assert "--sites takes numbers" in capsys.readouterr().err
-    with pytest.raises(UserError, match="give numbers of blocks, such as .2, 4.; those that a rule chooses"):
+    with pytest.raises(UserError, match="sites cannot be 'delta-spread': give numbers"):
         suite.reduce("vim_nano", "mtr", 0.4, sites="delta-spread")  # type: ignore[arg-type]
 
 
