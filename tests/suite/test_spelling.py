@@ -104,7 +104,7 @@ def printed(capsys: Out, *line: str) -> dict[str, Any]:
     return dict(document)
 
 
-@pytest.mark.parametrize("tuned", [False, True])
+@pytest.mark.parametrize("tuned", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_three_spellings_end_in_the_same_files_and_the_same_words(
     small: Specs, tables: Tables, content: Content, tmp_path: Path, capsys: Out, tuned: bool
 ) -> None:

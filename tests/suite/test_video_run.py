@@ -65,7 +65,8 @@ def clips(small: Specs, films: Path, monkeypatch: pytest.MonkeyPatch) -> Specs:
 
 
 def test_each_video_gets_the_mean_of_its_views(clips: Specs, tmp_path: Path) -> None:
-    spec = clips(methods=("mtr", "tome[order=shuffled]"), baselines=False)
+    few = {"budgets": (0.2,), "baselines": False}
+    spec = clips(methods=("tome[order=shuffled]",), gallery=0, **few)
     result = run_comparison(spec, tmp_path / "run", quiet=True)
     assert not result.failures
     prepared = prepare(spec)
@@ -95,10 +96,9 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
     frames = []
     for name, changed in {
         "a": {"batch_size": 3},
-        "b": {"batch_size": 64, "shard_size": 6},
-        "c": {"batch_size": 7, "shard_size": 1},
+        "b": {"batch_size": 7, "shard_size": 1},
     }.items():
-        spec = clips(**changed)
+        spec = clips(**changed, methods=("mtr",), seeds=1, gallery=0)
         result = run_comparison(spec, tmp_path / name, quiet=True)
         assert not result.failures
         keys = [record.key for record in result.records if record.status == "ok"]
@@ -107,10 +107,9 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
         kept = pd.read_parquet(tmp_path / name / "analyses" / "kept_tokens.parquet")
         assert kept.kept.between(0, 1).all()
         assert kept[kept.block == 0].kept.eq(1).all()
-    assert frames[0].keys() == frames[1].keys() == frames[2].keys()
+    assert frames[0].keys() == frames[1].keys()
     for key, frame in frames[0].items():
         pd.testing.assert_frame_equal(frame, frames[1][key], check_exact=True)
-        pd.testing.assert_frame_equal(frame, frames[2][key], check_exact=True)
 
     from reports import build
 
@@ -136,7 +135,8 @@ def test_folders_of_frames_give_the_same_rows(clips: Specs, films: Path, tmp_pat
 
 
 def test_a_gallery_of_clips_shows_their_frames_side_by_side(clips: Specs, tmp_path: Path) -> None:
-    run_comparison(clips(gallery=2), tmp_path / "run", quiet=True)
+    spec = clips(gallery=2, methods=("mtr",), baselines=False)
+    run_comparison(spec, tmp_path / "run", quiet=True)
     gallery = pd.read_parquet(tmp_path / "run" / "analyses" / "gallery.parquet")
     assert set(gallery.owner.map(len)) == {64}
     assert gallery.image.nunique() == 2

@@ -129,7 +129,13 @@ def other_names(data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "again"),
-    [(other_pixel, 5), (other_class, 4 + 1), (one_more, 1), (one_less, 4), (other_names, 0)],
+    [
+        (other_pixel, 5),
+        (one_more, 1),
+        (other_names, 0),
+        pytest.param(other_class, 4 + 1, marks=pytest.mark.slow),
+        pytest.param(one_less, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_what_changed_is_evaluated_again_and_answers_right(
     spec: Specs,
@@ -202,11 +208,13 @@ def write_rows(path: Path, data: Path, order: list[int]) -> None:
 @pytest.mark.parametrize(
     ("order", "again"),
     [
-        (list(range(12)), 0),  # written anew
+        pytest.param(list(range(12)), 0, marks=pytest.mark.slow),  # written anew
         ([11, *range(1, 11), 0], 0),  # two rows exchanged
         ([0, 1, *range(3, 12)], 4),  # one taken out: the others of its shard
-        ([0, 1, 3, *range(3, 12)], 5),  # one replaced: its shard
-        ([5, *range(12)], 1),  # one more, before the others
+        pytest.param(
+            [0, 1, 3, *range(3, 12)], 5, marks=pytest.mark.slow
+        ),  # one replaced: its shard
+        pytest.param([5, *range(12)], 1, marks=pytest.mark.slow),  # one more, before the others
     ],
 )
 def test_rows_of_a_table_are_known_by_what_they_hold(
