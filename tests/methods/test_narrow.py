@@ -67,7 +67,7 @@ def reducer_of(composition: Composition, tokens: TokenSequence, lines: Rectangle
     return Reducer(composition, gone, site=2, seed=5, lines=lines)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(cases())
 def test_truths_of_the_map(fabricate: Fabricate, case: Case) -> None:
     composition, sizes, sites = case
@@ -107,7 +107,7 @@ def trace_of(trace: Trace, length: int) -> Trace:
     return Trace(A=trace.A, **shown)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cases())
 def test_every_row_and_every_column_lose_as_many_cells(fabricate: Fabricate, case: Case) -> None:
     composition, sizes, (lines, *_) = case

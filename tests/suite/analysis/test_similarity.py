@@ -103,7 +103,7 @@ def test_tables_are_those_of_following_every_token(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("suite.store.results.MAX_TRACKED", 8)
-    spec = small(methods=("mtr", "tome", "delta"), budgets=(0.3,), baselines=False)
+    spec = small(methods=("mtr", "tome", "delta"), budgets=(0.3,), baselines=False, gallery=0)
     run_comparison(spec, tmp_path, quiet=True)
     prepared = prepare(spec)
     model, images = prepared.models["vim_mini"], prepared.indices[::4]

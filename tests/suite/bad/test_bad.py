@@ -104,7 +104,12 @@ def test_there_are_many() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["train", "config: a billion laughs", "checkpoint: code in a pickle"]
+    "what",
+    [
+        pytest.param("train", marks=pytest.mark.slow),
+        "config: a billion laughs",
+        pytest.param("checkpoint: code in a pickle", marks=pytest.mark.slow),
+    ],
 )
 def test_a_process_says_the_same(what: str, tmp_path: Path) -> None:
     row = next(row for row in ROWS if row.what == what)

@@ -237,7 +237,7 @@ def _registered(small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_drawn_folders(tmp_path: Path, placed: Placed) -> None:
     at_home(tmp_path)
-    for seed in range(60):
+    for seed in range(30):
         tried(seed, tmp_path, None if seed % 6 else placed)
 
 

@@ -47,7 +47,7 @@ class Elements(HTMLParser):
 
 
 def test_markup_in_the_names_of_classes_and_files_is_harmless(
-    tmp_path: Path, small: Specs, capsys: Capture
+    tmp_path: Path, small: Specs, undrawn: None, capsys: Capture
 ) -> None:
     for number, name in enumerate(MARKUP):
         folder = tmp_path / "data" / name.replace("/", "\u2215")
@@ -75,6 +75,7 @@ def test_markup_in_the_names_of_classes_and_files_is_harmless(
         "--budgets",
         "0.4",
         "--no-baselines",
+        "--no-across-schedules",
     ]
     assert run([*command, *data, "--runs", str(tmp_path / "runs"), "--gallery", "6", "--json"]) == 0
     page = Elements(Path(json.loads(capsys.readouterr().out)["report"]).read_text("utf-8"))

@@ -64,7 +64,7 @@ def jobs_from(drawn: list[dict[int, tuple[str, int]]]) -> list[Job]:
 
 
 @given(st.lists(plans, min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_the_tree_gives_each_job_its_own_bits(drawn: list[dict[int, tuple[str, int]]]) -> None:
     jobs = jobs_from(drawn)
     together = logits_of(jobs)
@@ -78,7 +78,7 @@ def test_the_tree_gives_each_job_its_own_bits(drawn: list[dict[int, tuple[str, i
 
 
 @given(st.lists(plans, min_size=1, max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_jobs_share_runs_once(drawn: list[dict[int, tuple[str, int]]]) -> None:
     jobs = jobs_from(drawn)
     calls: Counter[int] = Counter()

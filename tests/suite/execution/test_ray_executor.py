@@ -48,18 +48,21 @@ def differing(one: dict[str, bytes], other: dict[str, bytes]) -> set[str]:
     return {name for name in one if one[name] != other[name]} - {"environment.json"}
 
 
-def test_two_workers_one_of_which_is_killed_in_mid_shard_give_the_files_of_one_process(
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_workers_of_which_one_is_killed_in_mid_shard_give_the_files_of_one_process(
     small: Specs,
     harmful: Harmful,
     sent_whole: None,
     content: Content,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    workers: int,
 ) -> None:
-    spec = small(methods=("tome", harmful("deadly", KILLED)), budgets=(0.4,), shard_size=8)
+    few = {"budgets": (0.4,), "baselines": False, "gallery": 0, "shard_size": 15}
+    spec = small(methods=("tome", harmful("deadly", KILLED)), **few)
     run_comparison(spec, tmp_path / "local", quiet=True)
     (tmp_path / "on").touch()
-    result = run_comparison(spec, tmp_path / "ray", quiet=True, executor=OnRay(workers=2))
+    result = run_comparison(spec, tmp_path / "ray", quiet=True, executor=OnRay(workers=workers))
     assert (tmp_path / "killed").exists()
     assert not result.failures
     assert "a worker was killed or crashed over shard" in capsys.readouterr().err

@@ -25,9 +25,8 @@ def test_a_made_up_head_is_said_everywhere(tmp_path: Path, small: Specs, capsys:
     body = {name: state[name] for name in state if not name.startswith("head.")}
     torch.save({"state_dict": {f"model.{name}": body[name] for name in body}}, tmp_path / "c.pth")
     name = "vim_mini[classes=3]"
-    spec = small(
-        backbones=(name,), checkpoint=str(tmp_path / "c.pth"), methods=("mtr",), budgets=(0.3,)
-    )
+    quick = {"methods": ("mtr",), "budgets": (0.3,), "baselines": False, "gallery": 0}
+    spec = small(backbones=(name,), checkpoint=str(tmp_path / "c.pth"), **quick)
     folder = tmp_path / "run"
     result = run_comparison(spec, folder)
     line = capsys.readouterr().err.splitlines()[0]

@@ -87,6 +87,9 @@ def test_the_commands_of_the_notes_run_as_printed_and_leave_nothing_untuned(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Two of the 18 settings, so that it is quick.
+    monkeypatch.setattr("suite.tries.settings.SCHEDULES", ("constant-ratio",))
+    monkeypatch.setattr("suite.tries.settings.WINDOWS", (0, 4))
     monkeypatch.chdir(tmp_path)
     (note, tune) = notes_on_settings(prepare(small(methods=("stm", "mtr@staged"), gallery=0)))
     assert note.startswith("no tuned settings for any method on vim_mini")
@@ -95,6 +98,7 @@ def test_the_commands_of_the_notes_run_as_printed_and_leave_nothing_untuned(
     use = capsys.readouterr().out.splitlines()[-1]
     assert use.startswith("use the tries: python -m suite compare --methods stm ")
     line = [*shlex.split(use.partition(": ")[2])[3:], *QUICK, "--no-report", "-v"]
+    line += ["--no-across-schedules", "--gallery", "0"]
     assert run(line) == 0
     told = "".join(capsys.readouterr())
     assert "tuned on vim_mini: stm" in told

@@ -47,7 +47,14 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]
 
 
 @pytest.mark.parametrize(
-    ("n", "discordance"), [(500, 0.05), (500, 0.2), (2000, 0.1), (2000, 0.01), (5000, 0.3)]
+    ("n", "discordance"),
+    [
+        (500, 0.05),
+        (500, 0.2),
+        (2000, 0.01),
+        pytest.param(2000, 0.1, marks=pytest.mark.slow),
+        pytest.param(5000, 0.3, marks=pytest.mark.slow),
+    ],
 )
 def test_smallest_detectable_difference_has_its_power(n: int, discordance: float) -> None:
     """3,000 simulated experiments at that difference: 80 % has a standard error of 0.7 points.

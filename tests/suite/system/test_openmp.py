@@ -31,7 +31,10 @@ def test_what_the_user_said_stands(name: str) -> None:
     assert environ == {name: "7"}
 
 
-@pytest.mark.parametrize(("given", "seen"), [({}, SPINS), ({"GOMP_SPINCOUNT": "5"}, "5")])
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [({}, SPINS), pytest.param({"GOMP_SPINCOUNT": "5"}, "5", marks=pytest.mark.slow)],
+)
 def test_it_is_said_before_torch_is_loaded(given: dict[str, str], seen: str) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(

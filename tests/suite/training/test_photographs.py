@@ -194,6 +194,9 @@ def test_from_files_to_a_comparison(
         "--images",
         "all",
         "--no-baselines",
+        "--no-across-schedules",
+        "--gallery",
+        "0",
         "--device",
         "cpu",
     ]
