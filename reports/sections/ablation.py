@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -71,6 +71,7 @@ BY_TAU = (
 )
 FAMILY = ["backbone", "method", "budget"]
 LINE = 0.19  # inches a setting
+TEXT = 0.7  # of it, a line of text
 COLOURS = {
     "lower": KNOWN["tome"][0],
     "higher": KNOWN["mtr"][0],
@@ -204,13 +205,14 @@ def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -
     """
     rows = rows[rows["status"] == "ok"]
     families = [(key, part) for key, part in rows.groupby(FAMILY, sort=False)]
-    heights = [LINE * len(part) + 0.75 for _, part in families]
+    heights = [LINE * (places(part["setting"])[-1] + 0.5) + 0.75 for _, part in families]
     with paper_style():
         figure = new_figure(width, sum(heights))
         grid = figure.subplots(len(families), 2, squeeze=False, height_ratios=heights)
         for (left, right), (key, part) in zip(grid, families, strict=True):
             records = part.to_dict("records")
-            for height, row in enumerate(records):
+            *marks, end = places(part["setting"])
+            for height, row in zip(marks, records, strict=True):
                 _mark(left, height, row, ("top1", "top1_low", "top1_high"))
                 if not row["is_reference"]:
                     _mark(right, height, row, ("difference", "difference_low", "difference_high"))
@@ -218,11 +220,11 @@ def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -
                 if row["is_reference"]:
                     left.axvline(100 * row["top1"], **GUIDE)
             right.axvline(0, **GUIDE)
-            left.set_yticks(range(len(records)), [fold(row["setting"], 34) for row in records])
-            right.set_yticks(range(len(records)), [])
+            left.set_yticks(marks, [folded(row["setting"]) for row in records])
+            right.set_yticks(marks, [])
             for axes in (left, right):
                 # settings read from the top down, as in the table
-                axes.set_ylim(len(records) - 0.4, -0.6)
+                axes.set_ylim(end + 0.1, -0.6)
             backbone, method, budget = key
             left.set_title(family_name(backbone, title(method), budget))
             left.set_xlabel("top-1 accuracy, %")
@@ -230,7 +232,27 @@ def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -
         return figure
 
 
-def _mark(axes: Axes, height: int, row: Row, names: tuple[str, str, str]) -> None:
+def folded(setting: str) -> str:
+    """The name of a setting in lines, as it stands beside the axes."""
+    return fold(setting, 34)
+
+
+def places(settings: Iterable[str]) -> list[float]:
+    """Heights of the marks of `settings`, from the top down, and that of the lower edge.
+
+    A setting of one line takes a room of 1 round its mark, the first round 0; a name of several
+    lines takes more.
+    """
+    heights, edge = [], -0.5
+    for setting in settings:
+        lines = folded(setting).count("\n") + 1
+        room = max(1.0, TEXT * lines)
+        heights.append(edge + room / 2)
+        edge += room
+    return [*heights, edge]
+
+
+def _mark(axes: Axes, height: float, row: Row, names: tuple[str, str, str]) -> None:
     """Draw a mark with its interval; `names` are the columns of value, low and high."""
     value, low, high = (100 * row[name] for name in names)
     kind = verdict(row)

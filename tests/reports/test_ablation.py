@@ -20,7 +20,14 @@ from reports.page_context import context
 from reports.page_figures import Figures
 from reports.report_data import ReportData
 from reports.run import load
-from reports.sections.ablation import COLOURS, _power_note, axis_figure, order_figure, verdict
+from reports.sections.ablation import (
+    COLOURS,
+    _power_note,
+    axis_figure,
+    order_figure,
+    places,
+    verdict,
+)
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -117,6 +124,14 @@ def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> 
         ends = np.array([line.get_xdata() for line in spans])
         np.testing.assert_allclose(ends, 100 * part[["top1_low", "top1_high"]].to_numpy())
         assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first setting stands on top
+
+
+def test_a_name_of_several_lines_has_room() -> None:
+    assert places(["score=b", "score=c"]) == [0, 1, 1.5]
+    long = ", ".join(f"score=name-{number}" for number in range(12))  # six lines
+    first, second, edge = places([long, "score=c"])
+    assert first == pytest.approx(-0.5 + 4.2 / 2)
+    assert (second, edge) == pytest.approx((4.2, 4.7))
 
 
 def test_only_what_was_measured_is_drawn(frame: pd.DataFrame) -> None:
