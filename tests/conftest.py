@@ -3,8 +3,9 @@
 Where cores are shared, OpenMP's barriers would else stall small work a tenfold, and burn what they
 wait.
 
-Under tox the examples are the same every time and none is timed (profile `repeatable`), which would
-say how busy the machine is; elsewhere hypothesis goes on looking for more.
+Under tox the examples are the same every time, fewer than usual, and none is timed (profile
+`repeatable`), which would say how busy the machine is; elsewhere hypothesis goes on looking for
+more.
 """
 
 import gc
@@ -37,7 +38,7 @@ collect_ignore_glob = (
 gc.set_threshold(10_000, 20, 50)
 
 REPORTS = "tests/reports"
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -26,6 +26,7 @@ def run(small: Specs, tmp_path: Path) -> Path:
         budgets=(0.2, 0.9),
         baselines=False,
         images=30,
+        gallery=0,
     )
     result = run_comparison(spec, tmp_path / "run", quiet=True)
     assert not result.failures

@@ -84,7 +84,7 @@ def test_leave_one_out_is_the_loss_without_each_token() -> None:
     )
 
 
-@pytest.mark.parametrize("remove", [1, 3, 8])
+@pytest.mark.parametrize("remove", [1, pytest.param(3, marks=pytest.mark.slow), 8])
 def test_the_least_missed_tokens_go_in_eighths(remove: int) -> None:
     labels = {20: 5, 21: 0, 22: 9}
     with torch.no_grad():

@@ -131,6 +131,7 @@ def test_what_cannot_be_bundled_or_named() -> None:
         bundled("tests")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_bundle_is_what_the_originals_give(tmp_path: Path) -> None:
     main(str(DEBIAN), str(tmp_path))
