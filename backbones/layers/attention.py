@@ -97,7 +97,7 @@ class MlpHalf(nn.Module):
     """Residual += branch; branch = mlp(norm(residual))."""
 
     def __init__(self, layer: Any) -> None:
-        """`layer` is a `timm.models.vision_transformer.Block`, which keeps the parameters."""
+        """`layer` keeps the parameters, under the names of timm's `Block`."""
         super().__init__()
         self.norm, self.mlp = layer.norm2, layer.mlp
 
@@ -106,7 +106,7 @@ class MlpHalf(nn.Module):
         if needs:
             raise UserError(
                 f"an MLP has no {', '.join(sorted(needs))}: "
-                "reduce behind attention, at the listed sites"
+                "reduce behind attention or mixer, at the listed sites"
             )
         up, down = self.mlp.fc1, self.mlp.fc2
         residual = tokens.residual + tokens.branch

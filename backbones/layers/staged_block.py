@@ -1,8 +1,8 @@
-"""The two half blocks of a layer of VMamba: the mixer on a map of tokens, and the MLP behind it.
+"""A layer of VMamba, and its first half block: the mixer on a map of tokens.
 
-Each is a block of its own (add the last branch to the residual, normalise, transform), so that the
-place between mixer and MLP is a site. The first mixer half of a later stage begins by halving the
-map.
+The MLP behind it is a block of its own, that of a transformer (`backbones.layers.attention`), so
+that the place between mixer and MLP is a site. The first mixer half of a later stage begins by
+halving the map.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from backbones.common.errors import UserError
 from backbones.layers import batch_invariant
-from backbones.layers.attention import can_run_fast
-from backbones.layers.batch_invariant import linear
 from backbones.layers.cross_mixer import CrossMixer
 from backbones.layers.halving import halved
 from backbones.layers.norm import layer_norm
@@ -32,21 +31,6 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class Mlp(nn.Module):
-    """fc2(GELU(fc1(x))), `MLP_RATIO` times as wide inside."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, MLP_RATIO * dim)
-        self.fc2 = nn.Linear(MLP_RATIO * dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens (..., C)."""
-        fast = can_run_fast(x)
-        inner = linear(x, self.fc1.weight, self.fc1.bias, fast=fast, gelu=True)
-        return linear(inner, self.fc2.weight, self.fc2.bias, fast=fast)
-
-
 class StagedLayer(nn.Module):
     """The parameters of a layer under their published names; its halves do the work."""
 
@@ -56,7 +40,7 @@ class StagedLayer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.op = CrossMixer(dim, states, expand, dt_rank)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim)
+        self.mlp = Mlp(dim, MLP_RATIO * dim)
 
 
 def new_downsample(before: int, after: int) -> nn.Sequential:
@@ -103,23 +87,3 @@ class MixerHalf(nn.Module):
         grid = total.transpose(1, 2).unflatten(2, tokens.rectangle)
         smaller = batch_invariant.convolve(downsample, grid)
         return halved(tokens, smaller.flatten(2).transpose(1, 2))
-
-
-class MlpHalf(nn.Module):
-    """Residual += branch; branch = mlp(norm(residual))."""
-
-    def __init__(self, layer: StagedLayer) -> None:
-        """`layer` keeps the parameters."""
-        super().__init__()
-        self.norm, self.mlp = layer.norm2, layer.mlp
-
-    def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
-        """Run the half block; it has no trace."""
-        if needs:
-            raise UserError(
-                f"an MLP has no {', '.join(sorted(needs))}: "
-                "reduce behind the mixer, at the listed sites"
-            )
-        residual = tokens.residual + tokens.branch
-        branch = self.mlp(layer_norm(self.norm, residual))
-        return replace(tokens, branch=branch, residual=residual, trace=None)

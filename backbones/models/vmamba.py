@@ -24,6 +24,7 @@ from backbones.base import Backbone, check_image_size
 from backbones.common.errors import UserError
 from backbones.config import with_overrides
 from backbones.layers import batch_invariant
+from backbones.layers.attention import MlpHalf
 from backbones.layers.cross_mixer import TAPS, TRACED
 from backbones.layers.cross_scan import DIRECTIONS
 from backbones.layers.norm import layer_norm
@@ -31,7 +32,6 @@ from backbones.layers.staged_block import (
     MLP_RATIO,
     ChannelNorm,
     MixerHalf,
-    MlpHalf,
     StagedLayer,
     new_downsample,
 )
