@@ -122,22 +122,24 @@ def compare_to_blind(
 
     A method is compared with baselines of the same work only, within 0.5 point, and has no lead if
     the best of them is of another. Whole rows and columns meet a budget less nearly: such a cell is
-    left out if its work is that of no method. None if no method has a lead.
+    the best one only if its work is that of most methods. None if no method has a lead.
     """
-    rival_cells = []
-    for cell in blind:
-        if not cell.outcomes.coarse or any(same_work(cell, method) for method in methods):
-            rival_cells.append(cell)
-    if not rival_cells:
+    alike = [sum(same_work(cell, method) for method in methods) for cell in blind]
+    most = max(alike, default=0)
+    if not most:
         return None
+    candidates = []
+    for cell, count in zip(blind, alike, strict=True):
+        if count == most or not cell.outcomes.coarse:
+            candidates.append(cell)
     # Chosen by the same images, hence the bias named in `LeadOverBaseline`.
-    best = max(rival_cells, key=lambda cell: cell.outcomes.accuracy)
+    best = max(candidates, key=lambda cell: cell.outcomes.accuracy)
     leads = []
     for method in methods:
-        rivals = rivals_of(method, rival_cells)
         # A lead over the best would be one of work, not of choice, if their work differs.
-        if best in rivals:
-            rows = {id(cell): compare(method.outcomes, cell.outcomes) for cell in rivals}
+        if same_work(best, method):
+            rivals = {id(best): best} | {id(cell): cell for cell in rivals_of(method, blind)}
+            rows = {key: compare(method.outcomes, cell.outcomes) for key, cell in rivals.items()}
             row = rows[id(best)]
             assert row.p is not None
             lead = LeadOverBaseline(

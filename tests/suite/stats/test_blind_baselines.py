@@ -169,15 +169,26 @@ def test_only_cells_of_the_same_work_are_held_against_each_other() -> None:
     assert [lead.label for lead in mark.leads] == ["tome"]
 
 
-def test_a_coarse_cell_of_the_work_of_no_method_is_left_out() -> None:
-    def coarse(label: str, share: float, removed: float) -> AtSetting:
-        found = cell(label, first(share), removed=removed)
-        return replace(found, outcomes=replace(found.outcomes, coarse=True))
+def coarse(label: str, share: float, removed: float) -> AtSetting:
+    """A cell of a method that keeps a map, so that it may miss the budget."""
+    found = cell(label, first(share), removed=removed)
+    return replace(found, outcomes=replace(found.outcomes, coarse=True))
 
+
+def test_a_coarse_cell_of_the_work_of_no_method_is_left_out() -> None:
     blind = [coarse("grid-pool", 0.5, 0.37), coarse("grid-resize", 0.4, 0.4)]
     mark = compare_to_blind("b", 0.4, blind, [coarse("storm", 0.8, 0.401)])
     assert mark is not None
     assert (mark.baseline, mark.leads[0].shown) == ("grid-resize", True)
+
+
+def test_a_better_coarse_cell_takes_no_verdict_from_the_methods_of_the_budget() -> None:
+    blind = [cell("random", first(0.5), removed=0.4), coarse("grid-pool", 0.7, 0.387)]
+    methods = [cell("mtr", first(0.9), removed=0.4), cell("tome", first(0.5), removed=0.401)]
+    mark = compare_to_blind("b", 0.4, blind, [*methods, coarse("storm", 0.8, 0.387)])
+    assert mark is not None
+    assert mark.baseline == "random"
+    assert {lead.label: lead.shown for lead in mark.leads} == {"mtr": True, "tome": False}
 
 
 def test_without_a_blind_baseline_or_a_method_there_is_nothing_to_say() -> None:
