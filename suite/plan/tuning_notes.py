@@ -74,9 +74,7 @@ def _on_backbone(prepared: Prepared, backbone: str, in_full: bool) -> list[str]:
             if method in asked:
                 tuned.append(f"{method.label} {resolved.setting}")
         elif _is_tried(method, prepared, backbone):
-            # One that cannot run there has its reason in the table of results.
-            if prepared.tries[backbone].has_answers(method.untuned):
-                without_pick.append((method.label, resolved.setting.schedule))
+            without_pick.append((method.label, resolved.setting.schedule))
         elif method.method.has_own_setting:
             where = " at its own sites" if resolved.sites else ""
             own.append(f"{method.label} {resolved.setting}{where}")

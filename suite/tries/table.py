@@ -139,10 +139,6 @@ class Tries:
         """The setting picked for method `name`; None if it was not tried or has none."""
         return self.picks.get(name)
 
-    def has_answers(self, name: str) -> bool:
-        """Whether method `name` ran under any setting."""
-        return any(row.method == name and row.correct is not None for row in self.rows)
-
     def find(self, name: str, setting: Setting, budget: float) -> Try | None:
         """What is known of a method under a setting at a budget; None if it was not tried."""
         return self._by_setting.get((name, setting, budget))
