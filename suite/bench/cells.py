@@ -116,9 +116,8 @@ def _timed(
 ) -> Iterator[Record]:
     timed = cells_with_plan(cells, notify)
     patches = model.describe().patches
-    notify(
-        f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}: {len(timed)} passes"
-    )
+    where = f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}"
+    notify(f"{where}: timing {len(timed)} passes in {rounds} rounds")
     # the kernel that `auto` means here; a transformer has no scan
     mixers = model.mixers()
     kernel = mixers[0].chosen(device, DTYPES[precision]).kernel if mixers else "none"
