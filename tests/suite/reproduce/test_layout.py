@@ -22,7 +22,9 @@ def test_a_plan_needs_neither_weights_nor_data(name: str, capsys: Out) -> None:
     cells = document["cells"]
     assert len(cells) == len(table.cells)
     for cell in cells:
-        assert cell["reason"] is None
+        if cell["reason"] is not None:  # only what the table sets aside may be beyond our methods
+            assert cell["incomparable"]
+            continue
         assert not [text for text in cell["incomparable"] if text.startswith("other")]
         if cell["budget"] is not None:
             assert cell["removed"] == pytest.approx(cell["budget"], abs=0.0024)
