@@ -175,7 +175,10 @@ def test_under_protocol_paper_storm_follows_its_release(staged: Specs) -> None:
     assert found["grid-pool"].plan is not None
 
 
-def test_other_commands_take_it_or_say_why_not(staged: Specs, tmp_path: Path, capsys: Out) -> None:
+def test_other_commands_take_it_or_say_why_not(
+    staged: Specs, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # a narrow table breaks the reason over lines
     data = ["--checkpoint", "random", "--data", "blots", "--device", "cpu", "--threads", "1"]
     sensitivity = ["sensitivity", "--backbone", "staged_mini", *data, "--images", "2"]
     assert command([*sensitivity, "--runs", str(tmp_path)]) == 2
