@@ -138,15 +138,18 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunSpec]]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A maker of finished runs of `small_spec`, each made once under its name; not to be written to."""
-    runs = tmp_path_factory.mktemp("runs")
+    runs: dict[tuple[str, str], Path] = {}
 
     def make(name: str, **changed: Any) -> Path:
-        folder = runs / name
-        if not folder.exists():
+        # Two tests may give one name to runs of other settings.
+        key = name, repr(sorted(changed.items()))
+        if key not in runs:
+            folder = tmp_path_factory.mktemp("runs") / name
             with pytest.MonkeyPatch.context() as patch:
                 register(patch)
                 run_comparison(small_spec(**changed), folder, quiet=True)
-        return folder
+            runs[key] = folder
+        return runs[key]
 
     return make
 
