@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.common.errors import UserError
 from backbones.layers import batch_invariant
 from backbones.layers.attention import can_run_fast
 from backbones.layers.batch_invariant import linear
@@ -20,9 +19,9 @@ from backbones.layers.cross_scan import (
     scan_order,
     summed,
 )
-from backbones.layers.mixer import Mixer
+from backbones.layers.mixer import Mixer, check_needs
 from backbones.layers.norm import layer_norm
-from backbones.layers.scan_weights import initial_scan
+from backbones.layers.scan_weights import initial_scan, state_matrix_of
 from backbones.scan import ScanInputs
 from backbones.scan.dispatch import run
 from backbones.sequence import Trace
@@ -76,12 +75,7 @@ class CrossMixer(Mixer):
         Returns their new values (B, L, C) and the trace's fields named in `needs`; UserError if one
         is not available.
         """
-        if not needs <= TRACED:
-            missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(
-                f"cross scans have no {missing}: "
-                f"choose a method that needs {', '.join(sorted(TRACED))}"
-            )
+        check_needs("cross scans have", needs, TRACED)
         inputs = self._scan_inputs(u, rectangle)
         result = run(inputs, REVERSE, True, self.kernel, mean="delta_mean" in needs)
         y = summed(result.y, rectangle)
@@ -115,8 +109,7 @@ class CrossMixer(Mixer):
         delta: list[Tensor] = []
         for part, weight in zip(dt, self.dt_projs_weight, strict=True):
             delta.append(linear(part, weight, fast=fast))
-        wide = torch.promote_types(self.A_logs.dtype, torch.float32)
-        A = -torch.exp(self.A_logs.to(wide))
+        A = state_matrix_of(self.A_logs)
         return ScanInputs(
             u=torch.stack([rows, columns, rows, columns]),
             delta=torch.stack(delta),
@@ -124,5 +117,5 @@ class CrossMixer(Mixer):
             B=B,
             C=C,
             D=self.Ds.unflatten(0, (DIRECTIONS, self.inner)),
-            delta_bias=self.dt_projs_bias.to(wide),
+            delta_bias=self.dt_projs_bias.to(A.dtype),
         )

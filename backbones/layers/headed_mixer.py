@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.common.errors import UserError
 from backbones.layers.batch_invariant import linear
 from backbones.layers.headed_passes import passes_for
-from backbones.layers.mixer import Mixer
+from backbones.layers.mixer import Mixer, check_needs
 from backbones.layers.norm import RMSNorm
+from backbones.layers.scan_weights import state_matrix_of
 from backbones.scan import Choice
 from backbones.sequence import Trace
 from backbones.ssd import HeadInputs, check_kernel, chosen, ssd
@@ -74,19 +74,13 @@ class HeadedMixer(Mixer):
         of `needs`; UserError if a need cannot be met. `carry` (B, L, H) is decay handed over by
         dropped tokens.
         """
-        if not needs <= TRACED:
-            missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(
-                f"a Mamba-2 mixer has no {missing}: "
-                f"choose a method that needs {', '.join(sorted(TRACED))}"
-            )
+        check_needs("a Mamba-2 mixer has", needs, TRACED)
         sizes = [self.inner, self.inner + 2 * self.d_state, self.heads]
         passes = passes_for(self.kernel, u)
         z, x, delta = linear(u, self.in_proj.weight, fast=passes.fast).split(sizes, dim=-1)
         convolved = passes.convolve(x, self.conv1d)
         values, B, C = convolved.split([self.inner, self.d_state, self.d_state], dim=-1)
-        wide = torch.promote_types(self.A_log.dtype, torch.float32)
-        A = -torch.exp(self.A_log.to(wide))
+        A = state_matrix_of(self.A_log)
         inputs = HeadInputs(values, delta, A, B, C, self.D, self.dt_bias, carry)
         ungated = ssd(inputs, self.kernel)[:, lead:]
         normed, y = passes.gate_norm(ungated, z[:, lead:], self.norm, "y" in needs)

@@ -36,6 +36,15 @@ class Mixer(nn.Module):
         check_kernel(self.kernel, device, dtype)
 
 
+def check_needs(who: str, needs: frozenset[str], traced: frozenset[str]) -> None:
+    """UserError if a mixer's trace lacks some of `needs`; `who` has the fields `traced`."""
+    if not needs <= traced:
+        raise UserError(
+            f"{who} no {', '.join(sorted(needs - traced))}: "
+            f"choose a method that needs {', '.join(sorted(traced))}"
+        )
+
+
 class BidirectionalMixer(Mixer):
     """Two selective scans, one in each direction, with shared input projection, gate and output.
 
@@ -91,12 +100,7 @@ class BidirectionalMixer(Mixer):
         `carry` (2, B, L, E) is decay handed over by dropped tokens. UserError if a need cannot be
         met.
         """
-        if not needs <= TRACED:
-            missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(
-                f"a Mamba mixer has no {missing}: "
-                f"choose a method that needs {', '.join(sorted(TRACED))}"
-            )
+        check_needs("a Mamba mixer has", needs, TRACED)
         weights = self.scan_weights
         if fused_path.can_run(self.kernel, u):
             return fused_path.mix(weights, u, needs, carry, self._stacks)

@@ -59,15 +59,19 @@ class ScanWeights(NamedTuple):
 
     def state_matrix(self) -> Tensor:
         """A of both directions (2, E, N), in at least fp32."""
-        # exp in a low precision would change how long a state is remembered
-        logs = torch.stack([part.A_log for part in self.directions])
-        return -torch.exp(logs.to(torch.promote_types(logs.dtype, torch.float32)))
+        return state_matrix_of(torch.stack([part.A_log for part in self.directions]))
 
     def parameters(self) -> list[Tensor]:
         """All tensors of the mixer."""
         forward, backward = self.directions
         shared = [self.in_proj.weight, self.out_proj.weight]
         return [*shared, *forward.parameters(), *backward.parameters()]
+
+
+def state_matrix_of(logs: Tensor) -> Tensor:
+    """A of its `logs`, in at least fp32."""
+    # exp in a low precision would change how long a state is remembered
+    return -torch.exp(logs.to(torch.promote_types(logs.dtype, torch.float32)))
 
 
 def initial_weights(

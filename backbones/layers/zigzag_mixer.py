@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.common.errors import UserError
 from backbones.layers import batch_invariant
 from backbones.layers.batch_invariant import linear
-from backbones.layers.mixer import Mixer
-from backbones.layers.scan_weights import initial_scan
+from backbones.layers.mixer import Mixer, check_needs
+from backbones.layers.scan_weights import initial_scan, state_matrix_of
 from backbones.layers.zigzag import ARRIVALS, WALKS, paths
 from backbones.scan import ScanInputs
 from backbones.scan.dispatch import run
@@ -70,12 +69,7 @@ class ZigzagMixer(Mixer):
         Returns their new values (B, L, C) and the trace's fields named in `needs`; UserError if one
         is not available.
         """
-        if not needs <= TRACED:
-            missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(
-                f"zig-zag scans have no {missing}: "
-                f"choose a method that needs {', '.join(sorted(TRACED))}"
-            )
+        check_needs("zig-zag scans have", needs, TRACED)
         _, height, width = grid
         # both halves of the input projection: the scans' inputs and the gate
         projected = linear(u, self.in_proj.weight, self.in_proj.bias)
@@ -86,9 +80,8 @@ class ZigzagMixer(Mixer):
         dt, B, C = linear(convolved, self.x_proj.weight).split(sizes, dim=-1)
         delta = linear(dt, self.dt_proj.weight)
         walk = paths(position, height, width)
-        wide = torch.promote_types(self.A_log.dtype, torch.float32)
-        A = -torch.exp(self.A_log.to(wide))
-        bias = 2 * self.dt_proj.bias.to(wide)
+        A = state_matrix_of(self.A_log)
+        bias = 2 * self.dt_proj.bias.to(A.dtype)
         inputs = ScanInputs(
             u=pick_tokens(convolved, walk.order),
             delta=delta.expand(WALKS, -1, -1, -1),
@@ -107,7 +100,7 @@ class ZigzagMixer(Mixer):
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
         if "delta" in needs:
-            step = functional.softplus(delta.to(wide) + bias)
+            step = functional.softplus(delta.to(A.dtype) + bias)
             shown["delta"] = pick_tokens(step, walk.step)
         for name in needs & {"B", "C"}:
             shown[name] = pick_tokens(getattr(inputs, name), walk.step)

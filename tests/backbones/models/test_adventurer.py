@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import straight_line_adventurer as straight_line
 import torch
+from beside_straight_line import close, doubled, images
 from published_layouts import headed
-from torch import Tensor
 
 from backbones import create_model
 from backbones.base import Backbone
@@ -41,20 +41,6 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 LAST = 9  # place of the class token of 3 x 3 patches
 Shaken = Callable[..., Backbone]
-
-
-def images(side: int, dtype: torch.dtype, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(count, 3, side, side, dtype=torch.float64, generator=generator).to(dtype)
-
-
-def doubled(model: Backbone) -> dict[str, Tensor]:
-    return {name: tensor.double() for name, tensor in model.state_dict().items()}
-
-
-def close(logits: Tensor, expected: Tensor, error: float) -> None:
-    difference = (logits.double() - expected).abs().max()
-    assert difference < error * max(1.0, float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", SIZES)

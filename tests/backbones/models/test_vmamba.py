@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import straight_line_vmamba as straight_line
 import torch
+from beside_straight_line import close, doubled, images
 from published_layouts import staged
 from torch import Tensor
 from torch.nn import functional
@@ -40,20 +41,6 @@ PRECISIONS = [
     (torch.float32, "reference", 1e-4),
 ]
 Shaken = Callable[..., Backbone]
-
-
-def images(side: int, dtype: torch.dtype, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(count, 3, side, side, dtype=torch.float64, generator=generator).to(dtype)
-
-
-def doubled(model: Backbone) -> dict[str, Tensor]:
-    return {name: tensor.double() for name, tensor in model.state_dict().items()}
-
-
-def close(logits: Tensor, expected: Tensor, error: float) -> None:
-    difference = (logits.double() - expected).abs().max()
-    assert difference < error * max(1.0, float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", SIZES)
