@@ -16,6 +16,7 @@ import pandas as pd
 
 from suite.stats.compare import ALPHA, Comparison, compare, other_work
 from suite.stats.correctness import Outcomes
+from suite.stats.schedule_words import listed
 from suite.stats.verdict import BLIND, GRID_BLIND
 from suite.tries.settings import Setting
 
@@ -222,10 +223,9 @@ def beaten_words(comparisons: Iterable[BlindComparison], images: str) -> str:
 
 def stand_ins(backbone: str) -> str:
     """Why the blind baselines of a backbone are those of the grid, in a sentence."""
-    others = f"{', '.join(BLIND[:-1])} and {BLIND[-1]}"
     return (
-        f"The tokens of {backbone} have to fill a rectangle, and {others} leave none: "
-        f"{' and '.join(GRID_BLIND)} are the blind baselines there."
+        f"The tokens of {backbone} have to fill a rectangle, and {listed(BLIND)} leave none: "
+        f"{listed(GRID_BLIND)} are the blind baselines there."
     )
 
 
