@@ -53,8 +53,10 @@ def summed(matching: Matching, weight: Tensor) -> Coefficients:
     merged = matching.target != matching.source
     share = weight.gather(1, matching.source).where(merged, 0)
     sources = _arrived(matching, torch.ones_like(share), weight.shape[1])
-    # The parts taken back add up to 1 - w_t, which leaves w_t of the target.
-    back = (1 - weight.gather(1, matching.target)) / sources.gather(1, matching.target)
+    # The parts taken back add up to 1 - w_t, which leaves w_t of the target. One part at least: a
+    # division by 0 has no finite gradient, even where its result is not used.
+    parts = sources.gather(1, matching.target).clamp_min(1)
+    back = (1 - weight.gather(1, matching.target)) / parts
     return Coefficients(share, back.where(merged, 0))
 
 
