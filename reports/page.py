@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,7 +48,7 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
         _tables(report, found, out / "tables")
         printed = _paper(report, found, out / "paper") if for_paper else frozenset()
         drawn = Figures(svgs, pairs(report.looks.values()), printed)
-        page = _environment(report).get_template("page.html.j2")
+        page = _environment().get_template("page.html.j2")
         _save(out, "index", {"html": page.render(context(report, found, drawn))})
     except OSError as error:
         message = f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
@@ -57,8 +58,9 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
     return out / "index.html"
 
 
-def _environment(report: ReportData) -> Environment:
-    """Return the template environment; every value is escaped."""
+@cache
+def _environment() -> Environment:
+    """Return the environment that compiles each template once; every value is escaped."""
     made = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -73,7 +75,6 @@ def _environment(report: ReportData) -> Environment:
         "number": number,
         "percent": percent,
         "sort_key": sort_key,
-        "title": report.title,
         "typeset": typeset,
     }
     made.tests["present"] = present

@@ -80,8 +80,9 @@ def _table(path: Path) -> pa.Table:
     schema = metadata.schema.to_arrow_schema()
     # read as dictionaries, since a page may repeat one long value without end
     long = [field.name for field in schema if _is_long(field.type)]
-    table = pq.read_table(path, read_dictionary=long, partitioning=None)
-    table = table.replace_schema_metadata(None)
+    # `read_table` would set up a data set for each of many small files
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=long) as file:
+        table = file.read().replace_schema_metadata(None)
     for column in long:
         if _unfolded(table.column(column)) > MOST_BYTES:
             size = f"{MOST_BYTES >> 20} MB"
