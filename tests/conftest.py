@@ -82,6 +82,19 @@ def undrawn() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def unmade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without figures of their own, those of sections blank, for tests of other words alone.
+
+    That each figure can be made of what a run stores is tested in tests/reports and where pages are `undrawn`.
+    """
+
+    def blank(report: Any, sections: Any, folder: Path) -> dict[str, bytes]:
+        return {drawing.name: b"<svg/>" for one in sections for drawing in one.figures}
+
+    monkeypatch.setattr("reports.page._figures", blank)
+
+
 @pytest.fixture(scope="session")
 def inkless() -> Callable[[], AbstractContextManager[None]]:
     """`without_ink`, for fixtures that are made once."""

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 import reports
 from reports import sections, static_figures
+from reports.figures.canvas import DPI
 from reports.report_data import ReportData
 from reports.run import load
 from suite.analysis.statistics import accuracy_row, difference_columns
@@ -482,23 +484,43 @@ def _words(folder: Path, hostile: bool) -> None:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, its report built."""
+def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Figure]]:
+    """A run, its report built, and the figures of its page."""
     folder = fabricate(tmp_path_factory.mktemp("run"))
-    reports.build(folder)
-    return folder
+    figures: dict[str, Figure] = {}
+    draw = static_figures.drawn
+
+    def kept(*arguments: Any) -> Iterator[tuple[str, Figure]]:
+        for name, figure in draw(*arguments):
+            figures[name] = figure
+            yield name, figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static_figures, "drawn", kept)
+        reports.build(folder)
+    for figure in figures.values():
+        # Texts are measured as in the PNG, not as in the SVG, which was written last.
+        FigureCanvasAgg(figure)
+        figure.set_dpi(DPI)
+    return folder, figures
+
+
+@pytest.fixture(scope="session")
+def run_folder(drawn_run: tuple[Path, dict[str, Figure]]) -> Path:
+    """A run, its report built."""
+    return drawn_run[0]
+
+
+@pytest.fixture(scope="session")
+def wide(drawn_run: tuple[Path, dict[str, Figure]]) -> dict[str, Figure]:
+    """All figures of the run at the width of a page, as they were laid out for it."""
+    return drawn_run[1]
 
 
 @pytest.fixture(scope="session")
 def report(run_folder: Path) -> ReportData:
     """The run, read."""
     return ReportData.of(load(run_folder, sections.needed()))
-
-
-@pytest.fixture(scope="session")
-def wide(report: ReportData) -> dict[str, Figure]:
-    """All figures of the run at the width of a page."""
-    return dict(static_figures.drawn(report, sections.sections(report)))
 
 
 @pytest.fixture(scope="session")
@@ -510,8 +532,8 @@ def narrow(report: ReportData) -> dict[str, Figure]:
 
 @pytest.fixture(scope="session")
 def stored_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run of every method, not drawn."""
-    return fabricate(tmp_path_factory.mktemp("stored") / "small", budgets=(0.4, 0.6))
+    """A small run of every method, not drawn; one was skipped and one failed."""
+    return fabricate(tmp_path_factory.mktemp("stored") / "small", budgets=(0.6,))
 
 
 @pytest.fixture(scope="session")
@@ -539,7 +561,7 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory, inkless: Inkless) -
 @pytest.fixture(scope="session")
 def harmful_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run full of markup, not drawn yet."""
-    labels = ("mtr", "tome", "evit", "random", "pool")
+    labels = ("mtr", "evit", "random")
     return fabricate(
         tmp_path_factory.mktemp("harmful") / "run", hostile=True, labels=labels, budgets=(0.4, 0.6)
     )

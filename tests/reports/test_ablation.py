@@ -232,6 +232,7 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
         assert places == sorted(places)
 
 
+@pytest.mark.usefixtures("unmade")
 def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
     fresh: Callable[[], Path],
 ) -> None:

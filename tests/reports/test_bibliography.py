@@ -111,8 +111,8 @@ def test_every_method_of_a_stored_run_is_there_or_in_a_comment(report: ReportDat
         )
 
 
-def test_what_a_hostile_run_says_parses(hostile_folder: Path) -> None:
-    parsed(bibliography(load(hostile_folder)))
+def test_what_a_hostile_run_says_parses(harmful_folder: Path) -> None:
+    parsed(bibliography(load(harmful_folder)))
 
 
 def test_nothing_a_user_wrote_begins_an_entry() -> None:

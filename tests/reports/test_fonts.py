@@ -22,6 +22,7 @@ from reports.figures.canvas import (
     WIDTH,
     new_figure,
     paper_style,
+    render,
     use_fonts_for,
 )
 from reports.figures.fonts import FAMILY, families, inches, wrapped
@@ -69,19 +70,22 @@ def faults(figure: Figure) -> list[tuple[str, ...]]:
 
 
 def figures(folder: Path) -> Iterator[tuple[str, Figure]]:
-    """All figures of a run as wide as a page, and those that its budgets shape in one column, too."""
+    """The figures of a run that its budgets shape, as wide as a page and in one column."""
     report = ReportData.of(load(folder, sections.needed()))
-    yield from static_figures.drawn(report, sections.sections(report))
-    for name, figure in static_figures.drawn(report, (), static_figures.ONE_COLUMN):
-        if name == "foreground":
-            break
-        yield f"{name} in one column", figure
+    for room in (static_figures.PAGE, static_figures.ONE_COLUMN):
+        for name, figure in static_figures.drawn(report, (), room):
+            if name == "foreground":
+                break
+            yield f"{name}, {room.width} inches wide", figure
 
 
 def test_texts_of_figures_keep_apart(wide: dict[str, Figure], narrow: dict[str, Figure]) -> None:
     for drawn in (wide, narrow):
         for name, figure in drawn.items():
             assert faults(figure) == [], (name, figure.get_figwidth())
+            for text in shown(figure):
+                # mathematics, which is not drawn as such
+                assert "mathdefault" not in text.get_text()
         assert {"lead", "breaks", "agreement"} <= set(drawn)
 
 
@@ -89,7 +93,6 @@ def test_texts_of_a_single_budget_keep_apart(single_folder: Path) -> None:
     for name, figure in figures(single_folder):
         assert faults(figure) == [], name
         for text in shown(figure):
-            # mathematics, which is not drawn as such
             assert "mathdefault" not in text.get_text()
 
 
@@ -204,7 +207,17 @@ def test_a_page_with_foreign_names_prints_one_line(
     report.run.dataset["classes"] = ["猫", "बिल्ली", *report.run.dataset["classes"][2:]]
     monkeypatch.setattr("reports.page.read", lambda *_: report)
     monkeypatch.setattr("reports.page._save", lambda *_: set())
+    drawn = []
+
+    def foreign_alone(figure: Figure) -> dict[str, bytes]:
+        if not any("猫" in text.get_text() for text in figure.findobj(Text)):
+            return {"png": b"not drawn", "svg": b"<svg/>"}
+        drawn.append(figure)
+        return render(figure)
+
+    monkeypatch.setattr("reports.page.render", foreign_alone)
     reports.build(single_folder, paper=False)
+    assert drawn
     assert capsys.readouterr().err.count("\n") == 1
     assert not [one for one in recwarn if "Glyph" in str(one.message)]
 

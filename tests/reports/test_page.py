@@ -344,7 +344,7 @@ def test_a_run_that_cannot_be_written_says_how_to_write_elsewhere(
         page.write(single_folder, target=tmp_path)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unmade")
 def test_methods_without_a_published_schedule_are_named_once(
     fresh: Callable[..., Path],
 ) -> None:

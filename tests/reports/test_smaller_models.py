@@ -71,7 +71,7 @@ def test_it_has_a_row_in_the_tables_of_its_backbone(beside: Path) -> None:
     assert (exported["backbone"], exported["beside"]) == ("vim_pico", {"vim_nano": SHARE})
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unmade")
 def test_the_page_names_it_and_says_what_it_is(beside: Path) -> None:
     page.write(beside)
     text = (beside / "report" / "index.html").read_text()
