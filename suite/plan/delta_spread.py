@@ -22,27 +22,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from backbones.base import Backbone
 from backbones.common.documents import read_json
 from backbones.common.errors import UserError
-from backbones.common.labels import data_parts
-from backbones.common.registry import BUILT_IN
-from backbones.common.user_files import in_file
 from methods.parts.score import SCORES, SiteContext
 from suite.config.run_spec import RunSpec
-from suite.data import DATASETS
 from suite.data.base import Dataset, IntArray
-from suite.data.subset import scramble
+from suite.plan.calibration import calibrated_on, calibration, calibration_batches
 from suite.plan.loading import Opened, weights_hash
-from suite.stats.correctness import counted
 from suite.store.run_folder import SITES
 
-USUAL = 256  # images, as many as there are if these are fewer
-FEWEST = 16
-SPLITS = ("dev", "train")
 NEEDS = frozenset({"delta_mean"})
 
 
@@ -69,11 +60,8 @@ class SiteChoice:
 
     def words(self, kind: str) -> str:
         """The sites, the rule and the images."""
-        return (
-            f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on "
-            f"{counted(self.images, kind, self.split)}, none of them evaluated "
-            f"(hash {self.content[:8]})"
-        )
+        on = calibrated_on(self.images, kind, self.split, self.content)
+        return f"{', '.join(map(str, self.sites))}, chosen by {self.rule} on {on}"
 
 
 def choose_sites(
@@ -104,7 +92,8 @@ def choose_sites(
                 f"--sites {rule} reads Delta, which {name} does not have: name blocks, such as "
                 "--sites 2,4, or leave it out"
             )
-        data, images = calibration(rule, spec, opened, dataset, evaluated)
+        what, instead = f"--sites {rule} chooses", "name blocks"
+        data, images = calibration(what, instead, spec, opened, dataset, evaluated)
         spread = spread_by_site(model, data, images, spec.batch_size)
         choices[name] = SiteChoice(
             rule,
@@ -145,42 +134,14 @@ def flattest(
     return tuple(chosen)
 
 
-def calibration(
-    rule: str, spec: RunSpec, opened: Opened, dataset: Dataset, evaluated: IntArray
-) -> tuple[Dataset, IntArray]:
-    """Images to choose sites on: of another split, else of the same beside those `evaluated`."""
-    data, left = dataset, np.setdiff1d(np.arange(len(dataset)), evaluated)
-    # Only the suite's own kinds of data are known to hold other images in another split.
-    name = data_parts(spec.data)[0]
-    own = not in_file(name) and DATASETS.origin(name) == BUILT_IN
-    for split in SPLITS if own else ():
-        try:
-            other = opened.dataset(spec.model_copy(update={"split": split}))
-        except (UserError, OSError):
-            continue
-        if other.split != dataset.split:
-            data, left = other, np.arange(len(other))
-            break
-    if len(left) < FEWEST:
-        raise UserError(
-            f"--sites {rule} chooses on images that are not evaluated, and {len(left)} are left "
-            "without another split: evaluate fewer (--images), or name blocks"
-        )
-    # In an order that knows no labels.
-    return data, np.sort(left[np.argsort(scramble(left), kind="stable")[:USUAL]])
-
-
 def spread_by_site(
     model: Backbone, data: Dataset, images: IntArray, batch_size: int
 ) -> dict[int, float]:
     """Mean over `images` of the deviation of the Delta score at each site of the dense model."""
-    samples = data.prepared_as(model.preprocessing).in_frames(model.frames).once()
-    device = next(model.parameters()).device
     found: dict[int, list[torch.Tensor]] = {site: [] for site in model.sites}
     with torch.inference_mode():
-        for first in range(0, len(images), batch_size):
-            batch = samples.samples(images[first : first + batch_size], model.image_size)
-            tokens = model.embed(torch.from_numpy(batch).to(device))
+        for batch in calibration_batches(model, data, images, batch_size):
+            tokens = model.embed(batch)
             start = 0
             for site, deviations in found.items():
                 # Only the block before a site has to show its trace: between are MLPs, on some.

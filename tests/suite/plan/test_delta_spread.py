@@ -18,8 +18,7 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import SITE_RULES, RunSpec
 from suite.data import open_dataset
 from suite.plan import delta_spread
-from suite.plan.delta_spread import calibration, flattest, quarters_of, spread_by_site
-from suite.plan.loading import Opened
+from suite.plan.delta_spread import flattest, quarters_of, spread_by_site
 from suite.plan.notes import notes_on_sites
 from suite.plan.prepare import prepare
 
@@ -66,19 +65,6 @@ def test_blocks_between_sites_show_no_trace() -> None:
     found = spread_by_site(model, open_dataset("fashion-clutter", "dev"), np.array([0, 7]), 2)
     assert tuple(found) == model.sites
     assert min(found.values()) > 0
-
-
-def test_images_are_of_another_split_or_beside_those_evaluated(small: Specs) -> None:
-    spec = small(data="fashion-clutter", split="test")
-    opened = Opened()
-    data, images = calibration("delta-spread", spec, opened, opened.dataset(spec), np.arange(9))
-    assert (data.split, len(images)) == ("dev", 256)
-    own, blots = small(), open_dataset("blots")
-    data, images = calibration("delta-spread", own, opened, blots, np.arange(12))
-    assert data is blots
-    assert images.tolist() == list(range(12, 30))
-    with pytest.raises(UserError, match="not evaluated, and 15 are left without another split"):
-        calibration("delta-spread", own, opened, blots, np.arange(15))
 
 
 def test_a_run_stores_its_sites_and_goes_on_with_them(
