@@ -12,8 +12,9 @@ is in image order, with the backward direction flipped back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,19 @@ class Trace:
     cls_attention: Tensor | None = None
     flipped: bool = False
 
+    def pick_images(self, rows: Tensor) -> Trace:
+        """The images at these rows of the batch (K,)."""
+        picked: dict[str, Any] = {}
+        for name in TRACE_FIELDS:
+            values = getattr(self, name)
+            # The state matrix is the same for all images.
+            if values is not None and name != "A":
+                picked[name] = values[:, rows] if name in OF_SCANS else values[rows]
+        return replace(self, **picked)
 
+
+# These have an axis of scans before that of images.
+OF_SCANS = ("delta_mean", "delta", "B", "C")
 TRACE_FIELDS = frozenset(Trace.__dataclass_fields__) - {"flipped"}
 
 
@@ -156,6 +169,27 @@ class TokenSequence:
             carry=None if self.carry is None else self.carry[:, rows],
             trace=None,
         )
+
+
+def join_images(parts: Sequence[TokenSequence]) -> TokenSequence:
+    """The images of several sequences of equally many tokens as one batch; the trace is dropped."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    joined: dict[str, Any] = {}
+    for name in ("branch", "residual", "position", "size", "special", "image"):
+        joined[name] = torch.cat([getattr(part, name) for part in parts])
+    owners = [part.owner for part in parts if part.owner is not None]
+    carries = [part.carry for part in parts if part.carry is not None]
+    same = all(part.lattice == first.lattice for part in parts)
+    return replace(
+        first,
+        **joined,
+        lattice=first.lattice if same else None,
+        owner=torch.cat(owners) if owners else None,
+        carry=torch.cat(carries, dim=1) if carries else None,
+        trace=None,
+    )
 
 
 def new_sequence(

@@ -239,6 +239,11 @@ class Composition:
         return self.matching in GRID
 
     @property
+    def removes_lowest(self) -> bool:
+        """Whether the tokens that go are those of lowest score, however many they are."""
+        return self.matching in ("lowest", "fused", "keep-target-source") and not self.prune_ratio
+
+    @property
     def needs_class_token(self) -> bool:
         """Whether it cannot do without a special token."""
         return self.score == "hidden-attention" or self.sensitivity > 0
@@ -296,13 +301,9 @@ class Composition:
             return NO_COST
         # share x_s, back x_t, their difference and its addition, in every channel
         work = 4 * shape.dim * sum(self.merged(removed))
-        # Traces are scored whole; the scores of special tokens are then left out.
-        tokens = patches + shape.specials
-        if self.score is not None:
-            score = score_of(self.score, self.reading, self.decay)
-            work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
-            work += 4 * patches if self.sensitivity else 0
+        work += self.score_arithmetic(patches, shape)
         if self.weights == "delta-b":
+            tokens = patches + shape.specials
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:
             # per direction: step plus what the token carried, and the sum to its heir
@@ -321,16 +322,22 @@ class Composition:
         if self.matching == "grid-resize":
             return grid_cost.of_resizing(self.resize, before, after, shape)
         work = grid_cost.of_merging(self.weights, before, after, shape)
-        if self.score is not None:
-            tokens = before[0] * before[1] + shape.specials
-            score = score_of(self.score, self.reading, self.decay)
-            work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
-            work += 4 * before[0] * before[1] if self.sensitivity else 0
+        work += self.score_arithmetic(before[0] * before[1], shape)
         if self.feature is not None:
             work += grid_cost.of_comparing(
                 self.feature, self.distance, self.weights, before, after, shape
             )
         return Cost(0, work)
+
+    def score_arithmetic(self, patches: int, shape: Widths) -> int:
+        """Arithmetic of scoring `patches` tokens of one image; 0 without a score."""
+        if self.score is None:
+            return 0
+        # Traces are scored whole; the scores of special tokens are then left out.
+        score = score_of(self.score, self.reading, self.decay)
+        tokens, scans = patches + shape.specials, _scans(self.direction, shape)
+        faded = 4 * patches if self.sensitivity else 0
+        return score.arithmetic(tokens, scans, shape) + faded
 
     def _comparison(self, patches: int, removed: int, shape: Widths) -> Cost:
         """The cost of comparing tokens by their feature."""

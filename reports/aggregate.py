@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from backbones.common.labels import labelled
-from reports.run import KINDS, METRICS, Run, sequence
+from reports.run import KINDS, METRICS, SPREAD, Run, sequence
 from reports.style import GROUPS, group
 from suite.store.schema import PAIRED
 from suite.store.unstated import UNSTATED, unstated_notes
 
-MEANS = [*METRICS, *KINDS, "token_ratio", "total", "removed", "images", "images_per_second"]
+MEANS = [*METRICS, *KINDS, *SPREAD, "token_ratio", "total", "removed", "images"]
+MEANS += ["images_per_second"]
 # Of the table `statistics`; its top-1 is that of the cells.
 STATISTICS = ("top1_low", "top1_high", "reference", *PAIRED.split())
 PLACE = ["backbone", "label", "budget"]

@@ -32,7 +32,7 @@ from suite.store.schema import (
 
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")
 # Lists and objects: JSON texts in CSV and Parquet.
-NESTED = ("options", "composition", "removals", "lengths", "sites")
+NESTED = ("options", "composition", "removals", "lengths", "adaptive", "sites")
 
 # Columns and their meaning, by the part of the run folder that has the values.
 RECORD = described(CellRecord)

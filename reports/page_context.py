@@ -102,6 +102,7 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "convention": {"name": run.convention, "short": short, "words": words},
         "heads": heads,
         "rows": rows,
+        "adaptive": bool(report.frame["removed_high"].notna().any()),
         "reference": " or ".join(
             map(report.title, aggregate.references(report.frame).split(" or "))
         ),

@@ -37,7 +37,9 @@ TEXTS = (
     "schedule",
 )
 FIELDS = ("budget", "seed", "images", "token_ratio", "cls_window")
-NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *TIMING)
+# What is removed of an image under adaptive counts, by the percentiles of their records.
+SPREAD = {"removed_low": "5", "removed_high": "95"}
+NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *SPREAD, *TIMING)
 # Method of a smaller model where it stands among the methods of a backbone.
 SMALLER = "smaller"
 # Tables of every comparison; the others belong to sections of the page.
@@ -250,7 +252,10 @@ def _cell(cell: Row, key: str, convention: str) -> Row:
     row["total"] = total if _number(total) > 0 else None
     row["removed"] = mapping(cell.get("removed")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
-    row["coarse"] = _coarse(mapping(cell.get("removals")))
+    adaptive = mapping(cell.get("adaptive"))
+    spread = mapping(adaptive.get("removed"))
+    row |= {name: spread.get(rank) for name, rank in SPREAD.items()}
+    row["coarse"] = bool(adaptive) or _coarse(mapping(cell.get("removals")))
     row["beside"] = mapping(cell.get("beside"))
     row["blocks"] = len(sequence(cell.get("lengths")))
     return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,10 +23,10 @@ from reports.formatting import (
     shown,
     unit,
 )
-from reports.run import KINDS, SMALLER
+from reports.run import KINDS, SMALLER, SPREAD
 from reports.section import Table
 from suite.stats.compare import other_work
-from suite.store.schema import PAIRED, SAME
+from suite.store.schema import NOT_STATIC, PAIRED, SAME
 
 RESULT_COLUMNS = (
     "backbone",
@@ -37,6 +37,7 @@ RESULT_COLUMNS = (
     "cls_window",
     "budget",
     "removed",
+    *SPREAD,
     "total",
     "token_ratio",
     "top1",
@@ -113,9 +114,9 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
     return [
         str(row["backbone"]),
         "dense" if dense else str(row["label"]),
-        setting_name(row["schedule"], row["cls_window"]),
+        _setting(row),
         budget_name(row["budget"]),
-        percent(row["removed"]),
+        f"{percent(row['removed'])} {_spread(row)}".strip(),
         number(row["total"] / size, 1 if row["total"] / size >= 100 else 2),
         percent(row["token_ratio"]),
         percent(row["top1"]),
@@ -126,6 +127,16 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
         number(None, 0) if dense else number(row["kl"], 3),
         number(row["images_per_second"], 1),
     ]
+
+
+def _setting(row: Mapping[Any, Any]) -> str:
+    name = setting_name(row["schedule"], row["cls_window"])
+    return f"{name}, {NOT_STATIC}" if _spread(row) else name
+
+
+def _spread(row: Mapping[Any, Any]) -> str:
+    """Return between which shares nine images in ten lie, where each decides on its own."""
+    return interval(row["removed_low"], row["removed_high"])
 
 
 def results_md(frame: pd.DataFrame, convention: str) -> str:
@@ -231,6 +242,12 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
     words = f"Top-1 accuracy (%) of {backbone} by the share of FLOPs removed.{star}"
+    for row in part.to_dict("records"):
+        if _spread(row):
+            words += (
+                f" {row['label']} at {budget_name(row['budget'])}: {NOT_STATIC}, nine images in "
+                f"ten lose {percent(row['removed_low'])} to {percent(row['removed_high'])} %."
+            )
     lines, best = [], _best(part)
     for label, rows in part.groupby("label", sort=False):
         records = rows.to_dict("records")

@@ -25,8 +25,12 @@ from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
-from suite.plan.delta_spread import stored_sites
-from suite.plan.notes import notes_on_baselines, notes_on_sites, notes_on_weights
+from suite.plan.notes import (
+    notes_on_alphas,
+    notes_on_baselines,
+    notes_on_sites,
+    notes_on_weights,
+)
 from suite.plan.prepare import Prepared, prepare
 from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.blind_baselines import BlindComparison
@@ -100,7 +104,7 @@ def run_comparison(
     """
     started = datetime.now(UTC)
     STOPWATCH.reset()
-    plan = prepared or prepare(spec, stored=stored_sites(folder))
+    plan = prepared or prepare(spec, folder=folder)
     # The plan has the spec in its one spelling.
     beginning = begun(plan, plan.spec, folder, resume, fail_fast, skip_damaged)
     with beginning as (plan, store, _):
@@ -108,6 +112,7 @@ def run_comparison(
         existing = done, total, "outcomes"
         settings = notes_on_settings(plan, in_full=verbose)
         notes = [*notes_on_weights(plan), *notes_on_baselines(plan), *notes_on_sites(plan)]
+        notes += notes_on_alphas(plan)
         notes += [*settings, *plan.dataset.notes]
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:

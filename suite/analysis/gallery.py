@@ -16,6 +16,8 @@ from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from suite.data import pictured
 from suite.data.base import Dataset
+from suite.evaluation.adaptive import Adaptive, evaluate_adaptive
+from suite.evaluation.groups import Group, in_order
 from suite.evaluation.tree import Failure, evaluate, jobs_for
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
@@ -101,7 +103,7 @@ def gallery(
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         # To the CPU at once: a map for every cell and site would fill the device's memory.
-        owner = side_by_side(patch_owners(tokens), tokens.grid).cpu()
+        owner = owners(tokens)
         for key in keys:
             sites.setdefault(key, {})[site] = owner
 
@@ -110,6 +112,9 @@ def gallery(
         tokens = model.embed(images, index).tracked()
         jobs = jobs_for(tracked, model, index, labels)
         logits = {job.key: answer for job, answer in evaluate(model, tokens, jobs, observe)}
+        for cell in tracked:
+            if cell.adaptive:
+                sites[cell.key], logits[cell.key] = adaptive_owners(model, tokens, cell)
     # The dense cell has no budget and is always among those tracked.
     dense = next(logits[cell.key] for cell in tracked if cell.budget is None)
     assert isinstance(dense, Tensor)
@@ -121,6 +126,25 @@ def gallery(
         for site, owner in sites.get(cell.key, {}).items():
             rows += _rows(cell, site, owner, answer, dense, index, labels)
     return pd.DataFrame(rows)
+
+
+def adaptive_owners(
+    model: Backbone, tokens: TokenSequence, cell: Cell
+) -> tuple[dict[int, Tensor], Tensor | Failure]:
+    """Where every patch's token is after each site under adaptive counts, and the logits."""
+    sites: dict[int, Tensor] = {}
+
+    def observe(site: int, groups: Sequence[Group]) -> None:
+        parts = [owners(group.tokens).numpy() for group in groups]
+        sites[site] = torch.from_numpy(in_order(groups, parts))
+
+    answer = evaluate_adaptive(model, tokens, cell.key, cell.steps(), observe)
+    return sites, answer.logits if isinstance(answer, Adaptive) else answer
+
+
+def owners(tokens: TokenSequence) -> Tensor:
+    """`patch_owners`, of the frames of a clip side by side, on the CPU."""
+    return side_by_side(patch_owners(tokens), tokens.grid).cpu()
 
 
 def patch_owners(tokens: TokenSequence) -> Tensor:

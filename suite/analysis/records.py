@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from suite.evaluation.outcomes import accuracy, metrics
+import numpy as np
+
+from suite.evaluation.outcomes import REMOVED, accuracy, metrics
+from suite.plan.adaptive import mean_plan
+from suite.plan.cells import Cell, plan_fields
 from suite.plan.prepare import Prepared
 from suite.store.results import Results
 from suite.store.schema import CellRecord
@@ -27,5 +31,20 @@ def cell_records(
             # The dense cell comes first.
             top1 = dense_top1.setdefault(cell.backbone, accuracy(outcomes))
             changes = {"status": "ok", "metrics": metrics(outcomes, top1)}
+            changes |= evaluated_plan(prepared, cell, results)
         records.append(record.model_copy(update=changes))
     return records
+
+
+def evaluated_plan(prepared: Prepared, cell: Cell, results: Results) -> dict[str, Any]:
+    """What the evaluated images lost under adaptive counts, in the mean; nothing of other cells."""
+    plan = cell.plan
+    if plan is None or plan.adaptive is None or cell.composition is None:
+        return {}
+    shape, sites = prepared.models[cell.backbone].describe(), tuple(plan.removals)
+    rows = results.outcomes(cell.key, [REMOVED])[REMOVED]
+    # Of a video every view is a sample of its own.
+    removed = np.stack(rows.tolist()).reshape(-1, len(sites))
+    convention = prepared.spec.flops_convention
+    found = mean_plan(shape, cell.composition, sites, removed, plan.adaptive, convention)
+    return plan_fields(found)

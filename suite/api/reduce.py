@@ -25,7 +25,7 @@ from suite.plan.budget import Plan
 from suite.plan.cells import DENSE, REMOVING, Cell
 from suite.plan.layout import at_own_sites, bare_cell, counted_plan, planned_cell
 from suite.plan.loading import check_runs
-from suite.plan.schedule import check_sites, default_sites, spell
+from suite.plan.schedule import ADAPTIVE, check_sites, default_sites, spell
 from suite.plan.settings import one_spelling, resolve
 from suite.plan.tuning import tries_of_weights
 from suite.tries.settings import Setting
@@ -174,6 +174,8 @@ def reduce(
     # The words and bounds are those of a comparison.
     spec = one_spelling(build_spec(**given))
     named = parse(spec.methods[0])
+    if counts is not None and spec.schedule == ADAPTIVE.name:
+        raise UserError(f"counts are fixed, and under {ADAPTIVE.name} they are not: leave one out")
     if named.method.kind in OTHER_KINDS:
         raise UserError(f"{named.label} {OTHER_KINDS[named.method.kind]}")
     base = Cell(backbone.name, DENSE, None, seed, None, None, backbone.image_size, context="")

@@ -16,7 +16,6 @@ from suite.bench.speed import Record, measure_speed
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell, blind_on
-from suite.plan.delta_spread import stored_sites
 from suite.plan.layout import layout
 from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
@@ -85,7 +84,7 @@ def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iter
     if of_run.device not in ("auto", device):
         raise UserError(f"the run in {folder} was on {of_run.device}: use --device {of_run.device}")
     on_device = of_run.model_copy(update={"device": device})
-    prepared = prepare(on_device, further=False, stored=stored_sites(folder))
+    prepared = prepare(on_device, further=False, folder=folder)
     for name, model in prepared.backbones.items():
         cells = [cell for cell in prepared.main if cell.backbone == name]
         for batch in spec.batches:
@@ -99,6 +98,8 @@ def cells_with_plan(cells: Iterable[Cell], notify: Notify) -> list[Cell]:
         if cell.plan is None:
             budget = f"{100 * (cell.budget or 0):.4g} %"
             notify(f"left out: {cell.label} at {budget} on {cell.backbone}: {cell.reason}")
+        elif cell.adaptive:
+            notify(f"left out: {cell.label} on {cell.backbone}: no two images take the same time")
         # another seed takes the same time, and the oracle's is that of running the model
         elif cell.seed == 0 and cell.kind != "oracle":
             timed.append(cell)

@@ -21,6 +21,7 @@ RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", 
 def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
     from suite.plan.notes import (
+        notes_on_alphas,
         notes_on_baselines,
         notes_on_further,
         notes_on_sites,
@@ -57,7 +58,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         print(json.dumps(document, indent=1))
         return 0
     notes = [*notes_on_weights(prepared), *notes_on_baselines(prepared)]
-    notes += notes_on_sites(prepared)
+    notes += [*notes_on_sites(prepared), *notes_on_alphas(prepared)]
     for note in (*notes, *notes_on_settings(prepared), *prepared.dataset.notes):
         print_text(note)
     if any(record.cls_window for record in records):

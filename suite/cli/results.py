@@ -18,7 +18,7 @@ from suite.store.schema import CellRecord
 from suite.terminal.findings import Findings
 from suite.terminal.order_table import order_table
 from suite.terminal.results_table import tables_by_backbone
-from suite.terminal.tables import left_out, off_budget, smaller_models
+from suite.terminal.tables import left_out, not_static, off_budget, smaller_models
 from suite.tries.settings import WINDOW_MEANS
 
 Headline = Mapping[str, Any]
@@ -42,7 +42,8 @@ def comparison_findings(
         # Of the dense model alone nobody leads.
         answers.insert(0, (str(headline.get("headline") or ""), []))
     failed = [record for record in beside if record.status == "failed"]
-    notes = [*off_budget(records), *smaller_models(beside), *left_out([*records, *failed])]
+    notes = [*off_budget(records), *not_static(records), *smaller_models(beside)]
+    notes += left_out([*records, *failed])
     if any(record.cls_window for record in records):
         notes.insert(0, f"{WINDOW_MEANS}.")
     details: list[str | Table] = [*_words(headline), *headline.get("blind", ())]
@@ -66,7 +67,7 @@ def ablation_findings(folder: Path, headline: Headline, records: Sequence[CellRe
     answers: list[tuple[str, list[Table]]] = [(text, []) for text in others]
     answers.append((last, [*console_tables(folder)]))
     note = seeds_note(folder)
-    notes = [*column_notes(folder), *_as_it_is(records)]
+    notes = [*column_notes(folder), *_as_it_is(records), *not_static(records)]
     details = [*([note] if note else []), *_words(headline)]
     details += [*headline.get("blind", ()), *headline.get("schedules", ())]
     return Findings(answers, notes, _warnings(headline), headline.get("brief") or (), details)

@@ -63,7 +63,6 @@ def run_all(
 
 def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     """Plans of the labelled `runs`; UserError that names the first run that cannot begin."""
-    from suite.plan.delta_spread import stored_sites
     from suite.plan.loading import Opened
     from suite.plan.prepare import prepare
 
@@ -72,7 +71,7 @@ def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     for label, spec, options in runs:
         try:
             folder = options.folder(spec.default_name())
-            plans.append(prepare(spec, opened, stored=stored_sites(folder)))
+            plans.append(prepare(spec, opened, folder=folder))
         except UserError as error:
             raise UserError(f"sweep ({label}): {error}") from None
     return plans
@@ -120,7 +119,7 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     """Print the exit code and folder of each combination, and the table of all together."""
     from suite.store.run_folder import Store
     from suite.terminal.results_table import results_tables
-    from suite.terminal.tables import off_budget, print_table
+    from suite.terminal.tables import not_static, off_budget, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
     for row in rows:
@@ -136,7 +135,7 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     records.sort(key=lambda record: (record.family == "baseline", record.spec))
     for of_backbone in results_tables(records):
         print_table(of_backbone)
-    for line in off_budget(records):
+    for line in (*off_budget(records), *not_static(records)):
         print(line)
     for note in merged["notes"]:
         print(f"note: {note}")

@@ -94,7 +94,7 @@ class RunSpec(Specification):
     """Distribution of the removal over the sites: tuned (each method's own, where it was tuned on
     the backbone and its data, else constant-ratio), or one for all: constant-ratio, constant-count,
     one-shot, staged, rising, falling, every-K, counts-N-N (in these proportions, one for each
-    site)."""
+    site), adaptive (each image loses the tokens whose score is far below its own mean)."""
     tries: str | None = None
     """Folder of a `tune` run, or a table of tries, that picks settings and answers for schedules;
     empty: the bundled one."""

@@ -23,6 +23,7 @@ COLUMNS = {
     "kl": np.float32,
     "tau": np.float32,
 }
+REMOVED = "removed_tokens"  # a further column, of cells of adaptive counts
 MAX_LOGITS = 1 << 16  # at once, so that what is computed from them stays in the processor's cache
 
 

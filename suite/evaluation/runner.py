@@ -19,7 +19,9 @@ from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.data.base import Dataset, Seen
 from suite.data.loading.loader import Batch, batches
-from suite.evaluation.outcomes import COLUMNS, outcomes
+from suite.evaluation.adaptive import Adaptive, GroupObserver, evaluate_adaptive
+from suite.evaluation.groups import Group
+from suite.evaluation.outcomes import COLUMNS, REMOVED, outcomes
 from suite.evaluation.token_counts import TokenCounts
 from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
@@ -57,13 +59,15 @@ class ShardResult:
 class BatchResult:
     """Results of one batch of B samples, by key of the cell.
 
-    ``logits`` (B, K) and Kendall's ``tau`` (B,) are those of the cells that succeeded.
+    ``logits`` (B, K) and Kendall's ``tau`` (B,) are those of the cells that succeeded; ``removed``
+    (B, sites) are the tokens that left each sample under those of adaptive counts.
     """
 
     logits: dict[str, Tensor]
     tau: dict[str, Tensor]
     counts: TokenCounts
     failures: dict[str, str]
+    removed: dict[str, Tensor]
 
 
 def evaluate_shard(
@@ -134,7 +138,8 @@ def evaluate_shard(
                 if keys:
                     columns = batch_outcomes(keys, dense.key, parts, batch, views)
                     for index, key in enumerate(keys):
-                        rows[key].append({name: columns[name][index] for name in COLUMNS})
+                        own = {name: columns[name][index] for name in COLUMNS}
+                        rows[key].append(own | removed_tokens(key, parts, views))
             progress(len(batch.indices) * len(cells) - counted)
     # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
     frames, tokens = {}, {}
@@ -196,11 +201,20 @@ def batch_outcomes(
     )
 
 
+def removed_tokens(key: str, parts: Sequence[BatchResult], views: int) -> Rows:
+    """The column `REMOVED` (B, views x sites) of a cell of adaptive counts; none of another."""
+    if key not in parts[0].removed:
+        return {}
+    removed = torch.cat([part.removed[key] for part in parts])
+    return {REMOVED: removed.view(len(removed) // views, -1).numpy().astype(np.int32)}
+
+
 def concatenate(rows: Sequence[Rows]) -> pd.DataFrame:
     """Join the outcomes of one cell, batch by batch, to one table."""
-    columns = {}
-    for name in COLUMNS:
-        columns[name] = np.concatenate([part[name] for part in rows])
+    columns: dict[str, Any] = {}
+    for name in rows[0]:
+        values = np.concatenate([part[name] for part in rows])
+        columns[name] = list(values) if values.ndim > 1 else values
     return pd.DataFrame(columns)
 
 
@@ -225,12 +239,22 @@ def evaluate_batch(
     counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings)
     order = OrderTracker()
     logits: dict[str, Tensor] = {}
+    removed: dict[str, Tensor] = {}
     reasons: dict[str, str] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         with STOPWATCH.part("tokens"):
             counts.observe(keys, site, tokens)
             order.observe(keys, site, tokens)
+
+    def settle(key: str, answer: Tensor | Failure) -> None:
+        if isinstance(answer, Failure):
+            reasons[key] = answer.reason
+        elif not bool(torch.isfinite(answer).all()):
+            reasons[key] = "logits are not finite (NaN or infinity)"
+        else:
+            logits[key] = answer
+        done(key, len(images))
 
     # Cells on a smaller image have another model and embedding, and share no prefix with others.
     by_size: dict[int, list[Cell]] = {}
@@ -250,20 +274,34 @@ def evaluate_batch(
             counts.observe([cell.key for cell in members], 0, tokens)
         jobs = jobs_for(members, sized, batch.indices, batch.labels)
         for job, answer in evaluate(sized, tokens, jobs, observe):
-            if isinstance(answer, Failure):
-                reasons[job.key] = answer.reason
-            elif not bool(torch.isfinite(answer).all()):
-                reasons[job.key] = "logits are not finite (NaN or infinity)"
-            else:
-                logits[job.key] = answer
-            done(job.key, len(images))
+            settle(job.key, answer)
+        for cell in members:
+            if cell.adaptive:
+                watch = group_observer(cell.key, counts, order)
+                found = evaluate_adaptive(sized, tokens, cell.key, cell.steps(), watch)
+                if isinstance(found, Adaptive):
+                    removed[cell.key] = found.removed
+                    settle(cell.key, found.logits)
+                else:
+                    settle(cell.key, found)
     if dense in reasons:
         reason = f"the dense model failed: {reasons[dense]}"
         for cell in cells:
             reasons.setdefault(cell.key, reason)
         logits = {}
     tau = {key: order.mean_tau(key, len(images)) for key in logits}
-    return BatchResult(logits, tau, counts, reasons)
+    return BatchResult(logits, tau, counts, reasons, removed)
+
+
+def group_observer(key: str, counts: TokenCounts, order: OrderTracker) -> GroupObserver:
+    """What counts the tokens of a cell of adaptive counts, and their order, at every site."""
+
+    def observe(site: int, groups: Sequence[Group]) -> None:
+        with STOPWATCH.part("tokens"):
+            counts.observe_groups(key, site, groups)
+            order.observe_groups(key, groups)
+
+    return observe
 
 
 def embed(

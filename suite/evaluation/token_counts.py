@@ -19,6 +19,7 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
+from suite.evaluation.groups import Group, in_order
 
 Counts = NDArray[np.int64]
 
@@ -112,17 +113,32 @@ class TokenCounts:
         tokens: TokenSequence,
     ) -> None:
         """Count the tokens that enter block `site` for the cells `keys`, which share them."""
+        self._add(keys, site, *self._alive(site, tokens))
+
+    def observe_groups(self, key: str, site: int, groups: Sequence[Group]) -> None:
+        """Count the tokens of one cell, whose images may have different numbers of them."""
+        alive = in_order(groups, [self._alive(site, group.tokens)[0] for group in groups])
+        self._add([key], site, alive, alive.sum(0))
+
+    def _alive(self, site: int, tokens: TokenSequence) -> tuple[NDArray[np.bool_], Counts]:
+        """Which positions (B, L0) have a token that enters block `site`, and in how many images."""
         position = np.ascontiguousarray(tokens.position.cpu().numpy())
         length = tokens.original_length
         alive = np.zeros((tokens.batch, length), np.bool_)
-        counts = SiteCounts.zeros(length)
-        invalid = _mark_alive(position, alive, counts.present)
+        present = np.zeros(length, np.int64)
+        invalid = _mark_alive(position, alive, present)
         if invalid >= 0:
             raise ValueError(f"a token has position {invalid}, of {length}")
         # a site is before its block, and never before one that halves
         if times := sum(block <= site for block in self._halvings):
             alive = spread(alive, tokens.grid[1:], times)
-            counts.present = alive.sum(0)
+            present = alive.sum(0)
+        return alive, present
+
+    def _add(
+        self, keys: Sequence[str], site: int, alive: NDArray[np.bool_], present: Counts
+    ) -> None:
+        counts = SiteCounts(present, np.zeros(len(present), np.int64))
         if self._masks is None:
             counts.foreground -= 1  # unknown: stays negative in any sum
         else:

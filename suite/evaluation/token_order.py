@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
+from suite.evaluation.groups import Group, in_order
 
 Integers = NDArray[np.int64]
 
@@ -80,6 +81,12 @@ def kendall(rows: Integers, left_out: Integers) -> NDArray[np.float64]:
     return tau
 
 
+def tau_of(tokens: TokenSequence) -> NDArray[np.float64]:
+    """Kendall's tau (B,) of the patch tokens."""
+    # Special tokens are no part of the image's order: a method may put them anywhere.
+    return kendall(tokens.position.cpu().numpy(), tokens.special.cpu().numpy())
+
+
 class OrderTracker:
     """Kendall's tau of the patch tokens that survive each site, for one batch of images."""
 
@@ -88,11 +95,14 @@ class OrderTracker:
 
     def observe(self, keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         """Measure the tokens that enter block `site` for the cells `keys`, which share them."""
-        position = tokens.position.cpu().numpy()
-        # Special tokens are no part of the image's order: a method may put them anywhere.
-        tau = kendall(position, tokens.special.cpu().numpy())
+        tau = tau_of(tokens)
         for key in keys:
             self._tau.setdefault(key, []).append(tau)
+
+    def observe_groups(self, key: str, groups: Sequence[Group]) -> None:
+        """Measure those of one cell, whose images may have different numbers of them."""
+        tau = in_order(groups, [tau_of(group.tokens) for group in groups])
+        self._tau.setdefault(key, []).append(tau)
 
     def mean_tau(self, key: str, images: int) -> Tensor:
         """Mean tau (`images`,) of one cell over its sites; 1 without any."""

@@ -43,9 +43,14 @@ class Job:
 
 
 def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tensor) -> list[Job]:
-    """Make a job of each cell for images `index` (B,); the oracle sees their `labels` (B,)."""
+    """Make a job of each cell for images `index` (B,); the oracle sees their `labels` (B,).
+
+    Cells of adaptive counts have none (`suite.evaluation.adaptive`).
+    """
     jobs = []
     for cell in cells:
+        if cell.adaptive:
+            continue
         # The oracle's reducers depend on the images' labels, so they are made anew for each batch.
         if cell.kind == "oracle":
             jobs.append(Job(cell.key, oracle_reducers(cell, model, index, labels)))

@@ -33,4 +33,5 @@ def begun(
     with session(folder, recorded, resume, again=fail_fast) as store:
         record_images(plan, store)
         store.write_sites({name: choice.record() for name, choice in plan.sites.items()})
+        store.write_alphas({name: alpha.record() for name, alpha in plan.alphas.items()})
         yield plan, store, recorded

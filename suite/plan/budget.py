@@ -17,7 +17,7 @@ from typing import Protocol
 from backbones.shape import Shape
 from suite.flops.closed_form import Cost, Flops, count, dense, total, totals
 from suite.plan.schedule import Schedule
-from suite.store.schema import Removal
+from suite.store.schema import AdaptiveCounts, Removal
 
 # Farthest that the removed share may lie from the budget. Two cells of one budget are then within
 # 0.48 point of each other, less than the 0.5 up to which they count as the same work. One token
@@ -79,6 +79,7 @@ class Plan:
         total: work under each convention.
         removed: share of the dense model's work removed, under each convention.
         token_ratio: share of tokens missing, of those that enter all blocks of the dense model.
+        adaptive: of adaptive counts, whose plan is the mean of images (`suite.plan.adaptive`).
 
     """
 
@@ -88,6 +89,7 @@ class Plan:
     total: Mapping[str, int]
     removed: Mapping[str, float]
     token_ratio: float
+    adaptive: AdaptiveCounts | None = None
 
 
 def plan_of(shape: Shape, counts: Mapping[int, int], reduction: Reduction | None = None) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -18,6 +18,7 @@ from backbones.common.registry import BUILT_IN
 from backbones.common.user_files import in_file
 from backbones.provenance import Provenance
 from methods import METHODS
+from methods.adaptive import AdaptiveStep
 from methods.composition import Composition
 from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
@@ -104,8 +105,12 @@ class Cell:
         if self.composition:
             composition = self.composition.canonical()
         # Two cells without a plan differ in what could not be reached.
-        removals, unreachable = None, None
-        if self.plan:
+        removals: Any = None
+        unreachable = None
+        if self.plan and self.plan.adaptive:
+            # The counts follow from these, image by image.
+            removals = {"alpha": self.plan.adaptive.alpha, "sites": list(self.plan.removals)}
+        elif self.plan:
             removals = {str(site): r.model_dump() for site, r in self.plan.removals.items()}
         else:
             schedule = self.setting.schedule if self.setting else None
@@ -127,8 +132,22 @@ class Cell:
         """Hash of the identity: the cell's name on disk."""
         return digest(self.identity)[:16]
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether each image decides how many tokens leave; it has `steps`, and no `reducers`."""
+        return self.plan is not None and self.plan.adaptive is not None
+
+    def steps(self) -> dict[int, AdaptiveStep]:
+        """The rule at each site, in order, of a cell of adaptive counts."""
+        assert self.composition is not None
+        assert self.plan is not None
+        assert self.plan.adaptive is not None
+        alpha, sites = self.plan.adaptive.alpha, list(self.plan.removals)
+        return adaptive_steps(self.composition, alpha, sites, self.seed)
+
     def reducers(self) -> dict[int, Reducer]:
         """The reducer at each site."""
+        assert not self.adaptive
         return dict(self._reducers)
 
     @cached_property
@@ -143,16 +162,7 @@ def planned_record(
 ) -> CellRecord:
     """Record of a cell before it runs on so many images; `weights` is where they came from."""
     # A skipped cell has no cost.
-    plan: dict[str, Any] = {}
-    if cell.plan:
-        plan = {
-            "removals": dict(cell.plan.removals),
-            "lengths": list(cell.plan.lengths),
-            "flops": cell.plan.flops.by_kind(),
-            "total": dict(cell.plan.total),
-            "removed": dict(cell.plan.removed),
-            "token_ratio": cell.plan.token_ratio,
-        }
+    plan = plan_fields(cell.plan) if cell.plan else {}
     return CellRecord(
         key=cell.key,
         status="skipped" if cell.reason else "planned",
@@ -189,6 +199,26 @@ def planned_record(
         seed=cell.seed,
         **plan,
     )
+
+
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """The fields of a record that come from the plan of its cell."""
+    return {
+        "removals": dict(plan.removals),
+        "lengths": list(plan.lengths),
+        "flops": plan.flops.by_kind(),
+        "total": dict(plan.total),
+        "removed": dict(plan.removed),
+        "token_ratio": plan.token_ratio,
+        "adaptive": plan.adaptive,
+    }
+
+
+def adaptive_steps(
+    composition: Composition, alpha: float, sites: Sequence[int], seed: int
+) -> dict[int, AdaptiveStep]:
+    """The rule of adaptive counts at each site, in order."""
+    return {site: AdaptiveStep(composition, alpha, site, seed) for site in sorted(sites)}
 
 
 def reducers(composition: Composition, plan: Plan, seed: int) -> dict[int, Reducer]:

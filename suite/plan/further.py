@@ -15,6 +15,7 @@ from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
 from suite.plan.layout import bare_cell, planned_cell, with_seeds
+from suite.plan.schedule import ADAPTIVE
 from suite.plan.settings import Chosen, is_asked, under_schedules
 from suite.tries.table import Tries
 
@@ -55,8 +56,11 @@ def further_cells(
                     cells.append(replace(cell, role="schedule"))
         if spec.protocol == "matched":
             for method in methods:
-                if method.method.kind == "sequence":
-                    cell = bare_cell(at, method, chosen.methods[method], model)
+                own = chosen.methods[method]
+                # Adaptive counts are no image's alone.
+                fixed = own is None or own.setting.schedule != ADAPTIVE.name
+                if method.method.kind == "sequence" and fixed:
+                    cell = bare_cell(at, method, own, model)
                     cells.append(replace(cell, role="tokens", protocol="tokens"))
     return with_seeds([planned_cell(cell, model, spec) for cell in cells], spec.seeds)
 

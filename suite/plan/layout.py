@@ -11,6 +11,7 @@ from backbones.shape import Shape
 from methods.composition import Composition
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
+from suite.plan.adaptive import Alphas
 from suite.plan.budget import (
     BudgetUnreachable,
     Free,
@@ -25,22 +26,31 @@ from suite.plan.budget import (
 )
 from suite.plan.cells import DENSE, MATCHED, Cell, needs_rectangle
 from suite.plan.grid_budget import plan_near, solve_on_grid, solve_tokens_on_grid
-from suite.plan.schedule import check_sites, default_sites, find_schedule
+from suite.plan.schedule import ADAPTIVE, check_sites, default_sites, find_schedule
 from suite.plan.settings import Chosen, Resolved, Sites
 from suite.store.schema import Removal
 from suite.store.unstated import UNSTATED
 from suite.tries.settings import with_setting
 
+# Of what an ablation makes of a method; one that was named so is refused (`one_spelling`).
+NOT_LOWEST = f"the tokens of lowest score are not those that leave, as {ADAPTIVE.name} needs"
 SOLVERS = {"matched": solve, "tokens": solve_tokens}
 GRID_SOLVERS = {"matched": solve_on_grid, "tokens": solve_tokens_on_grid}
 
 
-def layout(name: str, model: Backbone, chosen: Chosen, spec: RunSpec, context: str) -> list[Cell]:
+def layout(
+    name: str,
+    model: Backbone,
+    chosen: Chosen,
+    spec: RunSpec,
+    context: str,
+    alphas: Alphas | None = None,
+) -> list[Cell]:
     """List the cells of one backbone for its main table: dense, then by method, budget and seed.
 
     `chosen` are the methods with their settings. Under protocol `paper` the budgets are what the
-    published schedules remove, and MTR and the baselines are matched to those. UserError for sites
-    that do not exist.
+    published schedules remove, and MTR and the baselines are matched to those. `alphas` solves
+    adaptive counts. UserError for sites that do not exist.
     """
     base = Cell(name, DENSE, None, 0, None, None, model.image_size, context, protocol=spec.protocol)
     unplanned = []
@@ -63,7 +73,7 @@ def layout(name: str, model: Backbone, chosen: Chosen, spec: RunSpec, context: s
     for cell in unplanned:
         # What only reorders tokens has no budget to meet.
         for budget in (0.0,) if cell.kind == "order" else budgets:
-            cells.append(planned_cell(replace(cell, budget=budget), model, spec))
+            cells.append(planned_cell(replace(cell, budget=budget), model, spec, alphas))
     dense = replace(base, plan=dense_plan(model.describe()))
     return merge_equal(with_seeds([dense, *cells], spec.seeds))
 
@@ -137,8 +147,11 @@ def solved(problem: Problem, budget: float, protocol: str = "matched") -> Plan:
     return SOLVERS[protocol](problem, budget)
 
 
-def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
-    """Solve the budget of a cell; without a plan and with the reason if that cannot be done."""
+def planned_cell(cell: Cell, model: Backbone, spec: RunSpec, alphas: Alphas | None = None) -> Cell:
+    """Solve the budget of a cell; without a plan and with the reason if that cannot be done.
+
+    UserError for adaptive counts where no `alphas` can be solved.
+    """
     shape, budget = model.describe(), cell.budget
     assert budget is not None
     # A rule that chooses sites has been replaced by its numbers (`suite.plan.delta_spread`).
@@ -156,6 +169,8 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
             reduction = cell.composition or Free()
             assert cell.setting is not None
             schedule = find_schedule(cell.setting.schedule)
+            if schedule is ADAPTIVE:
+                return adaptive_cell(cell, model, sites, alphas)
             problem = Problem(shape, reduction, sites, schedule, spec.flops_convention)
             return replace(cell, plan=solved(problem, budget, cell.protocol))
         grid = nearest_grid(shape, budget, spec.flops_convention)
@@ -166,6 +181,23 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
         reason = f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
         return replace(cell, reason=reason)
     return replace(cell, plan=smaller_image(shape, grid), image_size=model.image_size_for(grid))
+
+
+def adaptive_cell(
+    cell: Cell, model: Backbone, sites: tuple[int, ...], alphas: Alphas | None
+) -> Cell:
+    """Solve the alpha of a cell; with the reason if its method cannot have adaptive counts.
+
+    UserError without `alphas`. `BudgetUnreachable` if no alpha meets the budget.
+    """
+    if alphas is None:
+        raise UserError(
+            f"{cell.method.label}: the schedule {ADAPTIVE.name} is solved on the images of a "
+            "comparison: choose another schedule, or use `compare`"
+        )
+    if cell.composition is None or not cell.composition.removes_lowest:
+        return replace(cell, reason=NOT_LOWEST)
+    return replace(cell, plan=alphas.plan(cell, model, sites))
 
 
 def incompatibility(composition: Composition, model: Backbone) -> str | None:

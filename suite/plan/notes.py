@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from methods.base import SCHEDULES
 from suite.data.trained_on import training_of
+from suite.plan.calibration import calibrated_on
 from suite.plan.cells import REMOVING, Cell, needs_rectangle
 from suite.plan.prepare import Prepared
 from suite.plan.tuning_notes import why_evaluated
@@ -38,6 +39,18 @@ def notes_on_sites(prepared: Prepared) -> list[str]:
     """Say of each backbone which sites were chosen by a rule, and on which images."""
     kind = prepared.dataset.kind
     return [f"sites on {name}: {choice.words(kind)}" for name, choice in prepared.sites.items()]
+
+
+def notes_on_alphas(prepared: Prepared) -> list[str]:
+    """Say of each cell of adaptive counts its alpha, and on which images it was solved."""
+    notes: dict[str, None] = {}
+    for cell in prepared.main:
+        if cell.plan and cell.plan.adaptive and cell.budget:
+            own = cell.plan.adaptive
+            on = calibrated_on(own.images, prepared.dataset.kind, own.split, own.content)
+            where = f"{cell.label} at -{100 * cell.budget:.4g} % on {cell.backbone}"
+            notes[f"alpha of {where}: {own.alpha:g}, solved on {on}"] = None
+    return list(notes)
 
 
 def notes_on_baselines(prepared: Prepared) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ from suite.data import pictured
 from suite.data.base import UNDIVIDED, Dataset, Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
+from suite.plan.adaptive import Alpha, Alphas, stored_alphas
 from suite.plan.cells import DENSE, REMOVING, Cell, blind_on, planned_record
-from suite.plan.delta_spread import SiteChoice, at_sites, choose_sites
+from suite.plan.delta_spread import SiteChoice, at_sites, choose_sites, stored_sites
 from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
@@ -49,6 +51,7 @@ class Prepared:
                        ``cells`` by their keys, where another label may stand for the same cell
     ``settings``       those of all methods by backbone, from the table in ``tries`` if any
     ``sites``          by backbone the sites that were chosen by a rule
+    ``alphas``         of adaptive counts, by what was asked (`suite.plan.adaptive.Alphas`)
     ``set_aside``      how many images picked settings, and so are no evidence for them
     ``trained_on``     how many were left out because a model was trained on them
     """
@@ -66,6 +69,7 @@ class Prepared:
     settings: dict[str, Chosen] = field(default_factory=dict)
     tries: dict[str, Tries] = field(default_factory=dict)
     sites: dict[str, SiteChoice] = field(default_factory=dict)
+    alphas: dict[str, Alpha] = field(default_factory=dict)
     set_aside: int = 0
     trained_on: int = 0
     left_out: dict[int, str] = field(default_factory=dict, compare=False)
@@ -203,13 +207,13 @@ def prepare(
     spec: RunSpec,
     opened: Opened | None = None,
     further: bool = True,
-    stored: Mapping[str, SiteChoice] | None = None,
+    folder: Path | None = None,
 ) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
     Data and models that are `opened` already are used again, and others are added to them. Without
-    `further` cells the plan has those of the main table alone. `stored` are sites that a run which
-    is resumed has chosen.
+    `further` cells the plan has those of the main table alone. What a run in `folder` has chosen by
+    images, it keeps: sites and alphas.
     """
     opened = opened or Opened()
     # What fails at once comes before what takes long to load.
@@ -252,10 +256,13 @@ def prepare(
     laid_out: list[Cell] = []
     more: list[Cell] = []
     asked = {name: models[name] for name in settings}
-    sites = choose_sites(spec, opened, dataset, indices, asked, stored or {})
+    sites = choose_sites(
+        spec, opened, dataset, indices, asked, stored_sites(folder) if folder else {}
+    )
+    alphas = Alphas(spec, opened, dataset, indices, stored_alphas(folder) if folder else {})
     for name, chosen in settings.items():
         on = at_sites(spec, sites.get(name))
-        main = layout(name, models[name], chosen, on, contexts[name])
+        main = layout(name, models[name], chosen, on, contexts[name], alphas)
         own: list[Cell] = []
         if further:
             own = further_cells(models[name], named, on, main, chosen, tries.get(name))
@@ -280,6 +287,7 @@ def prepare(
         settings=settings,
         tries=tries,
         sites=sites,
+        alphas=alphas.used,
         set_aside=len(picking),
         trained_on=trained,
     )

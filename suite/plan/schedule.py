@@ -114,6 +114,9 @@ STAGED = Schedule("staged", three_stages)
 RISING = Schedule("rising", rising)
 FALLING = Schedule("falling", falling)
 
+# Images decide how many tokens leave (`suite.plan.adaptive`): at all sites by one rule.
+ADAPTIVE = Schedule("adaptive", even)
+
 ALL = (CONSTANT_RATIO, CONSTANT_COUNT, ONE_SHOT, STAGED, RISING, FALLING)
 SCHEDULES = {schedule.name: schedule for schedule in ALL}
 
@@ -122,6 +125,8 @@ def find_schedule(name: str) -> Schedule:
     """Return the schedule `name`, such as `every-2` or `counts-27-25`; UserError names others."""
     if name in SCHEDULES:
         return SCHEDULES[name]
+    if name == ADAPTIVE.name:
+        return ADAPTIVE
     if re.fullmatch("counts(-[0-9]{1,6})+", name):
         return in_proportion([int(count) for count in name.split("-")[1:]])
     prefix, _, step = name.rpartition("-")
@@ -130,7 +135,7 @@ def find_schedule(name: str) -> Schedule:
         if re.fullmatch("[0-9]{1,9}", step):
             return every(int(step))
         raise UserError(f"schedule '{name}' needs a number: every-2 takes every second site")
-    known = [*SCHEDULES, "every-K", "counts-N-N"]
+    known = [*SCHEDULES, ADAPTIVE.name, "every-K", "counts-N-N"]
     raise UserError(f"unknown schedule '{name}': {nearest(name, known)}")
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from backbones.common.errors import UserError
 from backbones.shape import Shape
 from methods.base import SCHEDULES, WINDOW
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import MATCHED
-from suite.plan.schedule import find_schedule
+from suite.plan.schedule import ADAPTIVE, find_schedule
 from suite.stats.verdict import BLIND
 from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Tries
@@ -77,6 +78,8 @@ def one_spelling(spec: RunSpec) -> RunSpec:
         if schedule != TUNED:
             schedule = find_schedule(schedule).name
         if has_setting(method, spec):
+            if schedule == ADAPTIVE.name:
+                refuse_adaptive(method, spec.protocol)
             schedules[method] = schedule
     common = spec.schedule
     if schedules:
@@ -99,6 +102,20 @@ def _spelled(method: MethodSpec, schedule: str, common: str) -> MethodSpec:
         del options[WINDOW]
     own = schedule if schedule not in (common, TUNED) else ""
     return replace(method, options=options, schedule=own)
+
+
+def refuse_adaptive(method: MethodSpec, protocol: str) -> None:
+    """UserError if an image cannot decide how many tokens `method` removes, or is not to."""
+    composition = method.composition()
+    if composition is None or not composition.removes_lowest:
+        raise UserError(
+            f"{method.untuned} cannot have the schedule {ADAPTIVE.name}, under which the tokens of "
+            f"lowest score leave: give it another, such as {method.untuned}@constant-ratio"
+        )
+    if protocol == "tokens":
+        raise UserError(
+            f"the schedule {ADAPTIVE.name} has no equal counts of tokens: use --protocol matched"
+        )
 
 
 def has_setting(method: MethodSpec, spec: RunSpec) -> bool:
@@ -137,7 +154,8 @@ def choose_settings(
     A blind baseline stands at its own pick beside methods that are tuned, else at the setting of
     the first method. It runs, too, under the settings of the other methods and its own pick.
     `variants` of methods, as of an ablation, have settings and make none for the baselines. `blind`
-    are the names of the blind baselines (`suite.plan.cells.blind_on`).
+    are the names of the blind baselines (`suite.plan.cells.blind_on`), which remove the same share
+    at every site where a method has adaptive counts.
     """
     baselines = blind_baselines(blind)
     resolved: dict[MethodSpec, Resolved | None] = {}
@@ -152,7 +170,7 @@ def choose_settings(
         if has_setting(method, spec) and method not in baselines:
             added[method] = resolve(method, spec.schedule, tries)
     settled = [*(resolved[method] for method in methods), *added.values()]
-    occurring = [one for one in settled if one is not None]
+    occurring = [without_adaptive(one) for one in settled if one is not None]
     further = {}
     for baseline in baselines if spec.baselines else ():
         own = resolve(baseline, TUNED, tries)
@@ -168,9 +186,20 @@ def choose_settings(
                 stands = replace(occurring[0], tuned=False)
             elif not occurring:
                 stands = replace(resolve(baseline, spec.schedule, tries), tuned=False)
+                stands = without_adaptive(stands)
             added[baseline] = settings.pop((stands.setting, stands.sites), stands)
         further[baseline] = tuple(settings.values())
     return Chosen(resolved, added, further, baselines)
+
+
+def without_adaptive(resolved: Resolved) -> Resolved:
+    """A setting of which no baseline needs a score: adaptive counts become equal shares.
+
+    That is what adaptive counts are of scores that are spread alike at all sites.
+    """
+    if resolved.setting.schedule != ADAPTIVE.name:
+        return resolved
+    return replace(resolved, setting=replace(resolved.setting, schedule=SCHEDULES[0]))
 
 
 def blind_baselines(names: Sequence[str] = BLIND) -> tuple[MethodSpec, ...]:

@@ -35,6 +35,7 @@ from suite.system.atomic_files import to_json, write_atomic, write_json, write_t
 LOCK = "run.lock"
 LISTING = "listing.json"
 SITES = "sites.json"
+ALPHAS = "alphas.json"
 DAMAGED = "is torn or was changed"
 Images = NDArray[np.int64]
 
@@ -338,6 +339,11 @@ class Store:
         """Write by backbone the sites that were chosen by a rule, and on which images."""
         if sites:
             write_json(self.folder / SITES, dict(sites))
+
+    def write_alphas(self, alphas: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the alphas of adaptive counts, and what they remove of the images solved on."""
+        if alphas:
+            write_json(self.folder / ALPHAS, dict(alphas))
 
     def write_dataset(self, dataset: dict[str, Any]) -> None:
         """Write which images the run is about."""

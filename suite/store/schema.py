@@ -23,6 +23,7 @@ __all__ = ["check_schema"]
 Role = Literal["asked", "baseline", "blind", "schedule", "tokens", "smaller"]
 # Roles of the cells of the main tables and figures; the others are read by analyses of their own.
 SHOWN = ("asked", "baseline")
+NOT_STATIC = "not shape-static"  # of a cell whose images have different counts of tokens
 SAME = " = "  # joins the specs in the label of a cell that several methods come to
 
 
@@ -41,6 +42,24 @@ class Removal(Stored):
     """rows that leave the map, of a method that keeps it a rectangle"""
     columns: int = 0
     """columns that leave it"""
+
+
+class AdaptiveCounts(Stored):
+    """The rule by which each image of a cell decides how many tokens leave, and what that removes.
+
+    Such a cell is not shape-static: its images have sequences of different lengths.
+    """
+
+    alpha: float
+    """an image keeps the tokens whose score is not below its own mean less alpha deviations"""
+    images: int
+    """images, or videos, that alpha was solved on"""
+    split: str
+    """split of these"""
+    content: str
+    """hash of what these hold"""
+    removed: dict[str, float] = {}
+    """share of FLOPs removed of an image, by percentile over the images"""
 
 
 class ClassificationMetrics(Stored):
@@ -157,6 +176,9 @@ class CellRecord(Stored):
     """share of the dense total removed, by convention"""
     token_ratio: float | None = None
     """share of tokens removed, over all blocks, in [0, 1]"""
+    adaptive: AdaptiveCounts | None = None
+    """of adaptive counts, which are not shape-static and whose plan is the mean of the images:
+    `alpha`, the `images` it was solved on, and by percentile what is `removed` of an image"""
     metrics: ClassificationMetrics | None = None
     """means over the images; empty unless `ok`"""
 
@@ -174,8 +196,9 @@ class CellRecord(Stored):
 
     @property
     def coarse(self) -> bool:
-        """Whether whole rows and columns leave, so that a budget is met only roughly."""
-        return any(removal.rows or removal.columns for removal in self.removals.values())
+        """Whether a budget is met only roughly: by whole rows and columns, or adaptive counts."""
+        lines = any(removal.rows or removal.columns for removal in self.removals.values())
+        return lines or self.adaptive is not None
 
     @property
     def removed_share(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from suite.stats.correctness import counted
-from suite.store.schema import CellRecord
+from suite.store.schema import NOT_STATIC, CellRecord
 from suite.terminal.tables import DENSE, light_table, seed_mean
 
 PUBLISHED, MATCHED = "paper", "matched"
@@ -52,7 +52,10 @@ def comparison_table(records: Sequence[CellRecord]) -> Table:
             methods.setdefault(record.label, []).append(record)
     for label, rows in methods.items():
         cells = [seed_mean([row for row in rows if row.budget == at]) for at in budgets]
-        table.add_row(label, str(rows[0].setting or ""), *cells)
+        setting = str(rows[0].setting or "")
+        if any(row.adaptive for row in rows):
+            setting += f", {NOT_STATIC}"
+        table.add_row(label, setting, *cells)
     return table
 
 

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from suite.stats.compare import other_work
-from suite.store.schema import CellRecord
+from suite.store.schema import NOT_STATIC, CellRecord
 from suite.store.unstated import UNSTATED, unstated_notes
 from suite.system.encoding import shown
 
@@ -193,6 +193,20 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
             f"{DAGGER} {label}{where}: {', '.join(dict.fromkeys(shares))} % fewer FLOPs, so not "
             "tested against the others."
         )
+    return lines
+
+
+def not_static(records: Sequence[CellRecord]) -> list[str]:
+    """What single images lose under adaptive counts, whose shapes differ: a line for each cell."""
+    lines = []
+    for record in records:
+        if record.adaptive and record.adaptive.removed and record.budget and record.seed == 0:
+            low, high = (100 * record.adaptive.removed[rank] for rank in ("5", "95"))
+            lines.append(
+                f"{record.label} at -{100 * record.budget:.4g} % on {record.backbone}: "
+                f"{NOT_STATIC}, 9 in 10 {record.kind} lose {low:.1f} to {high:.1f} % of the "
+                f"FLOPs, {100 * record.removed_share:.1f} % in the mean."
+            )
     return lines
 
 
