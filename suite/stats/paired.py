@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import lcm
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from suite.stats.correctness import Bits
 SEEDS_FOR_INTERVAL = 5  # fewer say too little of how seeds are distributed
 DRAWS = 4000
 ENDS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # quantiles at which a 95 % interval ends
+KNOWN = 1 << 14  # results that are kept
 ROUNDING = 1e-13  # of a p by convolution
 
 Array = NDArray[np.float64]
@@ -62,9 +64,7 @@ def sign_flip(first: Bits, second: Bits) -> float:
     # All differences of one size: a binomial, as in McNemar's test, without rounding.
     if sizes.size == 1:
         positive = int((difference > 0).sum())
-        p = float(binomtest(positive, int(how_many[0])).pvalue)
-        # thousands of images that all favour one method have a p below the smallest number
-        return max(p, float(np.finfo(float).tiny))
+        return _mcnemar(positive, int(how_many[0]))
     distribution = np.ones(1)
     for size, images in zip(sizes, how_many, strict=True):
         # The sum of `images` signs times `size` takes every second multiple of it.
@@ -75,6 +75,16 @@ def sign_flip(first: Bits, second: Bits) -> float:
     reach = len(distribution) // 2
     outside = np.abs(np.arange(-reach, reach + 1)) >= abs(int(difference.sum()))
     return float(np.clip(distribution[outside].sum(), ROUNDING, 1.0))
+
+
+# The tables of a run ask of the same pairs of methods again and again, and all that an exact test
+# or a bootstrap of one seed each depends on is how many images favour which of the two.
+@lru_cache(KNOWN)
+def _mcnemar(favour: int, discordant: int) -> float:
+    """Exact two-sided p of McNemar's test."""
+    p = float(binomtest(favour, discordant).pvalue)
+    # thousands of images that all favour one method have a p below the smallest number
+    return max(p, float(np.finfo(float).tiny))
 
 
 def bootstrap(first: Bits, second: Bits, alpha: float = 0.05, seed: int = 0) -> Spread:
@@ -110,15 +120,25 @@ def corrected_interval(first: Bits, second: Bits, p: float, alpha: float) -> Spr
     low, high = 0.0, 0.0
     if len(first) == len(second) == 1:
         favour, discordant = int((first & ~second).sum()), int((first != second).sum())
-        share = binomtest(favour, discordant).proportion_ci(1 - alpha)
+        share = _share_interval(favour, discordant, alpha)
         low, high = ((2 * end - 1) * discordant / first.shape[1] for end in share)
     ahead = first.mean() > second.mean()
     return replace(spread, low=low) if ahead else replace(spread, high=high)
 
 
+@lru_cache(KNOWN)
+def _share_interval(favour: int, discordant: int, alpha: float) -> tuple[float, float]:
+    low, high = binomtest(favour, discordant).proportion_ci(1 - alpha)
+    return float(low), float(high)
+
+
 def _images_only(first: Bits, second: Bits, alpha: float, seed: int) -> Spread:
-    n = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return _of_counts(len(first), only_first, only_second, alpha, seed)
+
+
+@lru_cache(KNOWN)
+def _of_counts(n: int, only_first: int, only_second: int, alpha: float, seed: int) -> Spread:
     if only_first == only_second == 0:
         unseen = 1 - (alpha / 2) ** (1 / n)
         return Spread(-unseen, unseen)
