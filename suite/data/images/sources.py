@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -122,8 +123,12 @@ def from_arrays(images: Pixels, labels: Pixels, split: str, sizes: Sizes = PUBLI
     return Garments(split, images[rows], file_labels[rows], rows, np.arange(pool))
 
 
+@cache
 def bundled(split: str) -> Garments:
-    """The bundled garments of `dev` or `test`; UserError for `train`, which is not bundled."""
+    """The bundled garments of `dev` or `test`; UserError for `train`, which is not bundled.
+
+    They are read once in a process, and not to be written to.
+    """
     if check_split(split) == "train":
         raise UserError(
             "the train split is not bundled: install Debian's dataset-fashion-mnist, "
