@@ -58,13 +58,6 @@ def in_cache(cache: Path, row: PublishedFile, content: dict[str, Any]) -> Path:
     return blob
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if published(name)])
-def test_names_and_shapes_are_the_published_ones(name: str) -> None:
-    with torch.device("meta"):
-        state = create_model(name).state_dict()
-    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == published(name)
-
-
 def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
     registered = [name for configs in FAMILIES.values() for name in configs]
     assert {name for name in registered if published(name) is None} == {

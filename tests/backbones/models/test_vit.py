@@ -62,8 +62,7 @@ def test_names_shapes_and_number_of_parameters_are_timms(name: str) -> None:
     assert (model.depth, model.sites) == (24, tuple(range(1, 24, 2)))
 
 
-@pytest.mark.parametrize("name", ["deit_tiny", "vit_tiny"])
-@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize(("name", "gradients"), [("deit_tiny", False), ("vit_tiny", True)])
 def test_dense_logits_are_timms_own(name: str, gradients: bool) -> None:
     theirs = timm.create_model(TIMM[name]).eval()
     model = create_model(name)

@@ -32,7 +32,7 @@ def relative(result: Any, expected: Any) -> float:
     ("reverse", "batch", "length", "width", "states", "left_out"),
     [
         (BOTH, 2, 6, 40, 4, ()),
-        (BOTH, 1, 33, 64, 16, ("carry",)),
+        (BOTH, 1, 9, 64, 16, ("carry",)),
         ((True,), 2, 1, 3, 1, ("z",)),
         ((False, True, True), 1, 5, 70, 3, ("D", "delta_bias")),
         (BOTH, 1, 4, 33, 5, OPTIONAL),

@@ -79,7 +79,9 @@ def test_the_same_tokens_as_the_plain_path(
     fabricate: Callable[..., TokenSequence], text: str
 ) -> None:
     tokens = moved_to(DEVICE, fabricate(batch=2, worn=3, special=(2, 9)))
-    bare = replace(moved_to(DEVICE, fabricate(batch=1, seed=1)), owner=None, carry=None)
+    bare = replace(
+        moved_to(DEVICE, fabricate(batch=1, grid=(1, 3, 4), seed=1)), owner=None, carry=None
+    )
     for given in (tokens, bare):
         found, wanted = both(text, given, 5)
         for name in MOVED:

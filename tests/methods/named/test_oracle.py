@@ -1,5 +1,6 @@
 """Every method and option against the oracle of `methods_oracle`, image by image: the plain path, and the compiled."""
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import combinations, product
 from typing import Any
@@ -85,21 +86,29 @@ def compare(
         agrees(compiled, b, expected)
 
 
-VALUES = [
-    (name, key, value)
-    for name in REDUCING
-    for key, found in every(METHODS[name]).items()
-    for value in found
-]
-
-
-@pytest.mark.parametrize(("name", "key", "value"), VALUES)
-def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: Any) -> None:
+def with_value(name: str, key: str, value: Any) -> dict[str, Any]:
+    """Options of a method with this value of one of them, where it makes a difference."""
     given = {key: value} | ({"order": "shuffled"} if key == "shuffle" else {})
     # A reading makes no difference to a score that is another, nor does the decay.
     score = {"reading": "activation", "decay": "hidden-attention"}.get(key)
-    given |= {"score": score} if score and "score" in METHODS[name].options else {}
-    compare(fabricate, name, given, 5)
+    return given | ({"score": score} if score and "score" in METHODS[name].options else {})
+
+
+def values() -> Iterator[tuple[str, str, Any]]:
+    """Each value of each option of each method; the method as it is, with its defaults, once."""
+    for name in REDUCING:
+        known: list[Any] = []
+        for key, found in every(METHODS[name]).items():
+            for value in found:
+                settings_of = METHODS[name].settings(with_value(name, key, value))
+                if settings_of not in known:
+                    known.append(settings_of)
+                    yield name, key, value
+
+
+@pytest.mark.parametrize(("name", "key", "value"), values())
+def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: Any) -> None:
+    compare(fabricate, name, with_value(name, key, value), 5)
 
 
 @pytest.mark.parametrize(("name", "trace"), [("tome", "keys"), ("evit", "cls_attention")])
