@@ -3,9 +3,8 @@
 Where cores are shared, OpenMP's barriers would else stall small work a tenfold, and burn what they
 wait.
 
-Under tox the examples are the same every time, fewer than usual, and none is timed (profile
-`repeatable`), which would say how busy the machine is; elsewhere hypothesis goes on looking for
-more.
+Hypothesis draws 40 examples a test, and times none, which would say how busy the machine is. Under
+tox they are the same every time (profile `repeatable`); elsewhere it goes on looking for more.
 """
 
 import gc
@@ -38,7 +37,11 @@ collect_ignore_glob = (
 gc.set_threshold(10_000, 20, 50)
 
 REPORTS = "tests/reports"
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
+hypothesis.settings.register_profile("looking", deadline=None, max_examples=40)
+hypothesis.settings.register_profile(
+    "repeatable", hypothesis.settings.get_profile("looking"), derandomize=True
+)
+hypothesis.settings.load_profile("looking")
 
 
 @pytest.hookimpl(optionalhook=True)

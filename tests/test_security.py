@@ -69,9 +69,10 @@ def sins(tree: ast.AST) -> Iterator[str]:
             yield f"{name} trusts"
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
-def test_no_file_of_the_product_unpickles_evaluates_or_asks_a_shell(path: Path) -> None:
-    assert list(sins(ast.parse(path.read_text("utf-8")))) == []
+def test_no_file_of_the_product_unpickles_evaluates_or_asks_a_shell() -> None:
+    found = {path: list(sins(ast.parse(path.read_text("utf-8")))) for path in FILES}
+    assert len(found) > 400
+    assert {str(path.relative_to(ROOT)): those for path, those in found.items() if those} == {}
 
 
 @pytest.mark.parametrize(

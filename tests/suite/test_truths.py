@@ -139,7 +139,7 @@ def check_step(
             assert new == [place * after.length // before.length for place in old]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_sequences_between_blocks(case: Case) -> None:
     model, composition, plan = case
@@ -164,7 +164,7 @@ def test_sequences_between_blocks(case: Case) -> None:
     assert bool(torch.isfinite(logits).all())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases())
 def test_removing_nothing_gives_the_dense_logits(case: Case) -> None:
     model, composition, plan = case
@@ -173,7 +173,7 @@ def test_removing_nothing_gives_the_dense_logits(case: Case) -> None:
     assert torch.equal(model.readout(end), model(images(model, 2)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases())
 def test_restoring_the_order_of_all_tokens_changes_nothing(case: Case) -> None:
     model, _, plan = case
@@ -184,7 +184,7 @@ def test_restoring_the_order_of_all_tokens_changes_nothing(case: Case) -> None:
     assert same_tokens(permuted(tokens, "restored", 1.0, Chance(0, tokens.image, site)), tokens)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases(), st.sets(st.sampled_from(sorted(TRACE_FIELDS))))
 def test_asking_for_more_trace_never_changes_the_logits(case: Case, more: set[str]) -> None:
     model, _, plan = case
@@ -211,7 +211,7 @@ def test_asking_for_more_trace_never_changes_the_logits(case: Case, more: set[st
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases(), st.integers(1, 33), st.data())
 def test_an_image_does_not_depend_on_its_batch_or_the_threads(
     case: Case, count: int, data: st.DataObject

@@ -5,16 +5,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from backbones.checkpoints.published import published_files
 from methods import METHODS
 from reports import first_screen
+from reports.figures.canvas import WIDTH
 from reports.page import read
 from suite.cli import COMMANDS, run
 from suite.cli.bench import BENCHES, with_subcommand
@@ -159,7 +161,7 @@ def test_a_plan_is_json_and_runs_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unmade")
 def test_compare_writes_a_run_and_its_report(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,10 +215,18 @@ def test_compare_writes_a_run_and_its_report(
     assert "other settings" in capsys.readouterr().err
 
 
+def of_sections(report: Any, found: Any) -> Iterator[tuple[str, Figure]]:
+    """The figures of sections alone, without those that every run has."""
+    for section in found:
+        for drawing in section.figures:
+            yield drawing.name, drawing.draw(WIDTH)
+
+
 def test_ablate_ends_in_a_figure_and_a_sentence(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reports.page.static_figures.drawn", of_sections)
     line = ["ablate", *MINI, "--axes", "direction", "--split", "test", "--gallery", "0"]
     assert run([*line, "-v"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -307,17 +317,20 @@ def test_bench_measures_and_draws(
 
 
 def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(
-    capsys: Out, tmp_path: Path
+    small: Specs, capsys: Out, tmp_path: Path
 ) -> None:
     path = tmp_path / "experiment.yaml"
-    path.write_text("methods: [mtr, stride]\nbudgets: [0.3, 0.4]\nimages: 10\nbaselines: false\n")
-    assert run(["plan", "--config", str(path), "--budgets", "0.5", "--json"]) == 0
+    path.write_text(
+        "methods: [mtr, stride]\nbudgets: [0.3, 0.4]\nimages: 10\nbaselines: false\n"
+        "backbones: [vim_mini]\ncheckpoint: random\ndata: blots\nacross_schedules: false\n"
+    )
+    assert run(["plan", "--config", str(path), "--budgets", "0.2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 10
     assert [(cell["spec"], cell["budget"]) for cell in found["cells"]] == [
         ("none", None),
-        ("mtr", 0.5),
-        ("stride", 0.5),
+        ("mtr", 0.2),
+        ("stride", 0.2),
     ]
 
 
@@ -328,7 +341,7 @@ def test_the_schema_knows_every_setting(capsys: Out) -> None:
     assert found["additionalProperties"] is False
 
 
-def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
+def test_all_axes_are_those_of_every_method(small: Specs, capsys: Out) -> None:
     assert (
         run(
             [
@@ -337,10 +350,9 @@ def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
                 "all",
                 "--methods",
                 "delta",
-                "--images",
-                "1",
                 "--no-baselines",
                 "--json",
+                *MINI,
             ]
         )
         == 0
@@ -549,8 +561,8 @@ def test_one_and_several_are_the_same_option(command: str, primary: str, capsys:
     assert "is given twice" in capsys.readouterr().err
 
 
-def test_a_plan_takes_either_spelling(capsys: Out) -> None:
-    line = ["plan", "--images", "1", "--no-baselines", "--json"]
+def test_a_plan_takes_either_spelling(small: Specs, capsys: Out) -> None:
+    line = ["plan", "--no-baselines", "--json", *MINI[2:]]
     found = []
     for flags in (
         ("--method", "--backbone", "--budget"),
@@ -562,7 +574,7 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
                     *line,
                     *(
                         part
-                        for pair in zip(flags, ("tome", "vim_nano", "0.5"), strict=True)
+                        for pair in zip(flags, ("tome", "vim_mini", "0.3"), strict=True)
                         for part in pair
                     ),
                 ]
@@ -572,8 +584,8 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
         found.append(json.loads(capsys.readouterr().out)["cells"])
     assert found[0] == found[1]
     assert [(cell["spec"], cell["backbone"], cell["budget"]) for cell in found[0]] == [
-        ("none", "vim_nano", None),
-        ("tome", "vim_nano", 0.5),
+        ("none", "vim_mini", None),
+        ("tome", "vim_mini", 0.3),
     ]
 
 

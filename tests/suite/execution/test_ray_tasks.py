@@ -143,7 +143,9 @@ def test_pieces_orders_and_some_deaths_change_nothing(
         assert not failures(prepared, store)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 @pytest.mark.parametrize("fatal", [("tome",), ("tome", "stride")])
 def test_a_cell_that_kills_its_workers_is_found_and_fails_alone(
     prepared: Prepared,

@@ -24,8 +24,6 @@ from suite.merge import merge
 from suite.store.run_folder import Store
 from suite.store.schema import SHOWN, TABLES
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 HALF: dict[str, Any] = {"budgets": (0.3,), "seeds": 1}
 
 Finished = Callable[..., Path]
@@ -33,8 +31,10 @@ Copies = Callable[..., list[Path]]
 
 
 @pytest.fixture(autouse=True)
-def _registered(small: Callable[..., RunSpec]) -> None:
-    """The small backbone and data set are known."""
+def _registered(small: Callable[..., RunSpec], request: pytest.FixtureRequest) -> None:
+    """The small backbone and data set are known; figures are made of a merged run once."""
+    whole = request.node.name == "test_halves_put_together_say_what_the_whole_run_says"
+    request.getfixturevalue("undrawn" if whole else "unmade")
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_finished_images_are_kept(
     content: Callable[[Path], dict[str, bytes]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = asking(layers="3", methods=("stride",), positions="every-9", zeroed=0, places=0)
+    spec = asking(layers="3", methods=("stride",), positions="every-40", zeroed=0, places=0)
     run_sensitivity(spec, tmp_path / "whole", quiet=True)
     left = [2]
 
