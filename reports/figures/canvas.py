@@ -209,6 +209,7 @@ def render(figure: Figure) -> dict[str, bytes]:
     """Return a figure as PNG and SVG, by format, without dates or version strings."""
     # `Figure.savefig` draws each format twice, once only to measure; the canvases draw once
     raster, vector = io.BytesIO(), io.BytesIO()
+    _hide_empty(figure)
     with paper_style():
         figure.set_facecolor("white")
         _print(FigureCanvasAgg(figure).print_png, raster, {"Software": None})
@@ -216,6 +217,17 @@ def render(figure: Figure) -> dict[str, bytes]:
         figure.set_layout_engine("none")
         _print(FigureCanvasSVG(figure).print_svg, vector, {"Date": None, "Creator": None})
     return {"png": raster.getvalue(), "svg": vector.getvalue()}
+
+
+def _hide_empty(figure: Figure) -> None:
+    """Hide each axis without a label and ticks, which changes no pixel.
+
+    Otherwise the layout and the canvases would go through all parts of the axes of each picture.
+    """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not axis.get_label_text() and len(axis.get_majorticklocs()) == 0:
+                axis.set_visible(False)
 
 
 def render_pdf(figure: Figure) -> bytes:
