@@ -27,6 +27,8 @@ SMALL: dict[str, Any] = {
     "stride": 4,
 }
 MODELS = {
+    # The first, since it takes fvcore least to trace, which traces each method on its first model.
+    "attention": create_model("deit_nano", dim=24, layers=3),
     "one class token": create_model("vim_nano", kernel="reference", depth=4, image_size=SIDE),
     "registers": create_model("mambareg_base", **SMALL | {"image_size": 48}, registers=5),
     "zig-zag scans": create_model(
@@ -42,7 +44,6 @@ MODELS = {
     "a scan with heads": create_model(
         "adventurer_nano", kernel="reference", depth=4, image_size=SIDE
     ),
-    "attention": create_model("deit_nano", dim=24, layers=3),
     "a clip": create_model("videomamba_tiny_video", **SMALL, frames=3),
 }
 
