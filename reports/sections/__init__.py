@@ -29,6 +29,7 @@ from reports.sections import (
     breaks,
     families,
     reproduced,
+    retrained,
     schedules,
     sensitivity_class_token,
     sensitivity_estimates,
@@ -42,6 +43,7 @@ from reports.sections import (
 # In the order of the page. A new section is added here.
 MODULES: tuple[Any, ...] = (
     reproduced,
+    retrained,
     breaks,
     families,
     ablation,

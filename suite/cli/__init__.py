@@ -31,6 +31,7 @@ from suite.cli.listing import list_things
 from suite.cli.plan import plan
 from suite.cli.report import report
 from suite.cli.reproduce import reproduce
+from suite.cli.retrain import retrain
 from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.spec_options import PLURAL
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "bench": BENCHES,
     "schema": schema,
     "train": train,
+    "retrain": retrain,
     "fetch": fetch,
     "verify": verify,
     "doctor": doctor,
@@ -66,6 +68,7 @@ METHODS_FLAGS = {
     "ablate": "--methods",
     "plan": "--methods",
     "tune": "--methods",
+    "retrain": "--methods",
     "sensitivity": "--methods",
     "bench": "--methods",
     "verify": "--method",

@@ -24,6 +24,10 @@ GROUPS = {
         *("budgets", "protocol", "sites", "schedule", "tries", "across_schedules"),
         "flops_convention",
     ),
+    "Options for the training": (
+        *("epochs", "train_images", "train_batch", "learning_rate", "distill", "augment"),
+        *("mixed", "loaders"),
+    ),
     RUN: (),
     OUTPUT: (
         *("gallery", "name", "runs", "report", "paper", "track", "json", "as_json", "form"),

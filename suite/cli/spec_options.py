@@ -24,6 +24,7 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
 from suite.plan.ablation_axes import EVERY, axes_of, check_axis
+from suite.retrain.spec import RetrainSpec
 from suite.tune.spec import TuneSpec
 
 # Either names the same option, for one or for several.
@@ -97,7 +98,7 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
     if not text and type(None) in typing.get_args(field.annotation):
         return None
     # More digits than any data set has images are left to pydantic, which quotes them shortened.
-    if name == "images":
+    if name in ("images", "train_images"):
         return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
     if name not in NUMBERS:
         return tuple(split(text)) if typing.get_origin(field.annotation) is tuple else text
@@ -121,7 +122,8 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
 
 def settled(spec: Spec) -> Spec:
     """Replace the word `all` among the methods and the axes of a specification."""
-    methods = expand(getattr(spec, "methods", ()), reducing=isinstance(spec, TuneSpec))
+    reducing = isinstance(spec, TuneSpec | RetrainSpec)
+    methods = expand(getattr(spec, "methods", ()), reducing)
     changed = {"methods": methods}
     if isinstance(spec, RunSpec):
         # Before `all` is replaced, which imports the methods: a wrong word is refused at once.

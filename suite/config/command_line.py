@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-# Options that list what the setting calls by its plural.
-FLAGS = {"batches": "--batch-size", "precisions": "--precision"}
+# Options that have another name than the setting; some list what it calls by its plural.
+FLAGS = {"batches": "--batch-size", "precisions": "--precision", "learning_rate": "--lr"}
 
 
 def flag_of(name: str) -> str:

@@ -23,6 +23,14 @@ TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
+def positive_or_all(value: Any) -> Any:
+    """A number of images, or the word for all of them; ValueError for anything else."""
+    # Before pydantic's own check, which would complain about each member of the union.
+    if value != "all" and not (isinstance(value, int) and value >= 1):
+        raise ValueError("must be a whole number from 1 on, or 'all'")
+    return value
+
+
 class Specification(BaseModel):
     """Settings of a command, as ``spec.yaml`` in its run folder stores them.
 
@@ -128,10 +136,7 @@ class RunSpec(Specification):
     @field_validator("images", mode="before")
     @classmethod
     def _positive_or_all(cls, value: Any) -> Any:
-        # Before pydantic's own check, which would complain about each member of the union.
-        if value != "all" and not (isinstance(value, int) and value >= 1):
-            raise ValueError("must be a whole number from 1 on, or 'all'")
-        return value
+        return positive_or_all(value)
 
     @field_validator("sites", mode="before")
     @classmethod

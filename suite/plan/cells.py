@@ -26,7 +26,7 @@ from suite.config.run_spec import RunSpec
 from suite.data.base import Dataset, digest
 from suite.plan.budget import Plan
 from suite.stats.verdict import BLIND, GRID_BLIND
-from suite.store.schema import SAME, SHOWN, CellRecord, Removal, Role
+from suite.store.schema import SAME, SHOWN, CellRecord, Removal, Retrained, Role
 from suite.tries.settings import Setting
 
 DENSE = MethodSpec("none", {})
@@ -54,9 +54,9 @@ class Cell:
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
     nearest share of work that can be removed. `setting` is the method's, which may be `tuned`, and
     `sites` are its own where it does not follow the run's;
-    `role` says why the cell runs, and `beside` of a smaller model what it is compared with (see
-    `CellRecord`). Its `protocol` is `matched` beside the published cells of protocol `paper`.
-    `aliases` are labels of the same composition.
+    `role` says why the cell runs, `beside` of a smaller model what it is compared with, and
+    `retrained` how its weights were (see `CellRecord`). Its `protocol` is `matched` beside the
+    published cells of protocol `paper`. `aliases` are labels of the same composition.
     """
 
     backbone: str
@@ -75,6 +75,7 @@ class Cell:
     role: Role = "asked"
     protocol: str = "matched"
     beside: Mapping[str, float] = field(default_factory=dict, compare=False)
+    retrained: Retrained | None = field(default=None, compare=False)
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -168,7 +169,7 @@ def planned_record(
         status="skipped" if cell.reason else "planned",
         reason=cell.reason,
         backbone=cell.backbone,
-        checkpoint=own_weights(spec.named.get(cell.backbone, cell.backbone))[1] or spec.checkpoint,
+        checkpoint=checkpoint_of(cell, spec),
         weights=weights.sha256 if weights else None,
         made_up=list(weights.made_up) if weights else [],
         dataset=data_label(spec.data),
@@ -191,6 +192,7 @@ def planned_record(
         cls_window=cell.setting.cls_window if cell.setting else None,
         tuned=cell.tuned,
         beside=dict(cell.beside),
+        retrained=cell.retrained,
         protocol=cell.protocol,
         flops_convention=spec.flops_convention,
         precision=spec.precision,
@@ -219,6 +221,13 @@ def adaptive_steps(
 ) -> dict[int, AdaptiveStep]:
     """The rule of adaptive counts at each site, in order."""
     return {site: AdaptiveStep(composition, alpha, site, seed) for site in sorted(sites)}
+
+
+def checkpoint_of(cell: Cell, spec: RunSpec) -> str:
+    """The weights of a cell as they were asked for, or the file of those that were retrained."""
+    if cell.retrained:
+        return f"{cell.retrained.name}.safetensors"
+    return own_weights(spec.named.get(cell.backbone, cell.backbone))[1] or spec.checkpoint
 
 
 def reducers(composition: Composition, plan: Plan, seed: int) -> dict[int, Reducer]:

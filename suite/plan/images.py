@@ -47,14 +47,16 @@ def choose_unseen(
     models: Iterable[Backbone],
     usual: int = USUAL_IMAGES,
     without: IntArray | None = None,
+    trained_on: frozenset[str] = frozenset(),
 ) -> tuple[IntArray, int]:
     """`choose_images`, but none that a model was trained on, and how many were left out for it.
 
-    Known are those of weights that carry a record of their training, as `train --data` writes.
+    Known are those of weights that carry a record of their training, as `train --data` writes, and
+    the hashes of those that models are `trained_on` later.
     UserError if there are not as many.
     """
     chosen = choose_images(dataset, images, usual, without)
-    known: set[str] = set()
+    known = set(trained_on)
     for model in models:
         training = training_of(model)
         known |= training.images if training else set()

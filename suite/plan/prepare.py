@@ -208,12 +208,14 @@ def prepare(
     opened: Opened | None = None,
     further: bool = True,
     folder: Path | None = None,
+    trained_on: frozenset[str] = frozenset(),
 ) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
     Data and models that are `opened` already are used again, and others are added to them. Without
     `further` cells the plan has those of the main table alone. What a run in `folder` has chosen by
-    images, it keeps: sites and alphas.
+    images, it keeps: sites and alphas. Images are left out whose hashes are among `trained_on`, and
+    those that the weights are known to be trained on.
     """
     opened = opened or Opened()
     # What fails at once comes before what takes long to load.
@@ -247,7 +249,9 @@ def prepare(
         settings[name] = settings_on(dataset, named, spec, table, variants, blind)
     check_tries(spec, tries, named, dataset)
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
-    indices, trained = choose_unseen(dataset, spec.images, models.values(), without=picking)
+    indices, trained = choose_unseen(
+        dataset, spec.images, models.values(), without=picking, trained_on=trained_on
+    )
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     contexts = {
         name: context_of(model, dataset, indices, spec.precision, device, spec.kernel)

@@ -20,7 +20,7 @@ from suite.tries.settings import Setting
 
 __all__ = ["check_schema"]
 
-Role = Literal["asked", "baseline", "blind", "schedule", "tokens", "smaller"]
+Role = Literal["asked", "baseline", "blind", "schedule", "tokens", "smaller", "retrained"]
 # Roles of the cells of the main tables and figures; the others are read by analyses of their own.
 SHOWN = ("asked", "baseline")
 NOT_STATIC = "not shape-static"  # of a cell whose images have different counts of tokens
@@ -83,6 +83,31 @@ class ClassificationMetrics(Stored):
     """top-1 of the dense model on the same images, in [0, 1]"""
 
 
+class Retrained(Stored):
+    """How weights were retrained under a method, or as a whole model: the control."""
+
+    backbone: str
+    """backbone that the training began with, with its settings in brackets"""
+    name: str
+    """name of the training and of its files in ``weights/``"""
+    budgets: list[float]
+    """budgets that were at work, step by step in turn; none of the control"""
+    epochs: int
+    """passes over the training images"""
+    steps: int
+    """steps of the optimizer"""
+    images: int
+    """images seen, each epoch's counted anew"""
+    batch: int
+    """images a step"""
+    learning_rate: float
+    """largest learning rate"""
+    distill: float
+    """weight of the divergence from the whole model's answers"""
+    augment: str
+    """`none`, `light` or `strong`"""
+
+
 class CellRecord(Stored):
     """One backbone under one method at one budget and seed: ``cells/KEY.json``.
 
@@ -139,11 +164,13 @@ class CellRecord(Stored):
     """whether the image decides what is removed"""
     role: Role = "asked"
     """why it was evaluated: `asked` for; a `baseline` beside the methods; further settings of the
-    `blind` baselines; a method under each `schedule`; by equal counts of `tokens`; or the dense
-    model of a `smaller` backbone"""
+    `blind` baselines; a method under each `schedule`; by equal counts of `tokens`; the dense
+    model of a `smaller` backbone; or weights that were `retrained`"""
     beside: dict[str, float] = {}
     """of a smaller model, the backbones that it stands beside, and the share of the FLOPs of each
     that it saves"""
+    retrained: Retrained | None = None
+    """how its weights were retrained; empty for weights as they came"""
     schedule: str | None = None
     """how the removal is spread over the sites; empty under protocol `paper` and where no token
     leaves"""
@@ -326,6 +353,7 @@ TEXTS = {
     "name": "name of the published table",
     "paper": "source of the published values",
     "place": "where in the source the value stands, or why none does",
+    "training": "name of the training, and of its files in `weights/`",
     "incomparable": "why it is not what is measured here; empty if nothing is known against it",
 }
 WHOLE = {
@@ -391,6 +419,20 @@ NUMBERS = {
     "high": "upper end of it",
     "window": "tokens on each side of the class token that are never removed",
     "cls_window": "patch tokens on each side of the class token that take no part",
+    "top1_before": "top-1 of the same method with the weights as they came",
+    "won_back": "share of the loss, `dense_top1` less `top1_before`, that retraining wins back; "
+    "empty where the images show no loss",
+    "won_back_low": "lower end of its 95 % interval (Fieller)",
+    "won_back_high": "upper end of it",
+    "whole_top1": "top-1 of the retrained weights without reduction",
+    "control_top1": "top-1 of the whole model that was trained alike",
+    "behind": "`control_top1` less `top1`, paired by image",
+    "behind_low": "lower end of its 95 % interval, or of the range over two to four seeds",
+    "behind_high": "upper end of it",
+    "trained_images": "images seen in the training, each epoch's counted anew",
+    "trained_top1": "share of the training images whose class was named right in the epoch",
+    "epoch": "epoch of a training, from 1",
+    "loss": "loss of a training, nats, mean over the epoch",
     "published": "value as the source states it, as a share; empty if nobody has read one",
     "measured": "the same quantity here, as a share",
     "measured_low": "lower end of its 95 % interval (top-1: Wilson; a drop: paired bootstrap)",
@@ -494,6 +536,14 @@ TABLES = {
         "interval deviation deviation_low deviation_high within removed gflops printed_gflops "
         "images seeds status reason place incomparable",
     ),
+    "retrained": _table(
+        "a method at one budget, its weights as they came and retrained under it; without a budget "
+        "the whole model, the control",
+        "backbone budget label dense_top1 top1_before top1 top1_low top1_high "
+        f"{DIFFERENCE} interval won_back won_back_low won_back_high whole_top1 control_top1 "
+        "behind behind_low behind_high images seeds trained_images training",
+    ),
+    "retraining_curve": _table("an epoch of a training", "training epoch loss trained_top1"),
     "ablation": _table(
         "a setting of one axis, against the method as it is",
         "axis backbone method budget setting label spec is_reference status reason seeds images "

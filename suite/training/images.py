@@ -58,7 +58,34 @@ class DecodedImages:
         return chosen
 
 
-TrainingImages = ClutterImages | DecodedImages | Pictures
+@dataclass(frozen=True)
+class SomeImages:
+    """The training images ``rows`` of `whole`, in that order."""
+
+    whole: ClutterImages
+    rows: IntArray
+
+    @property
+    def labels(self) -> IntArray:
+        """Class of each image."""
+        return self.whole.labels[self.rows]
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Mean of the pixels in 0..1, by channel."""
+        return self.whole.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Their standard deviation."""
+        return self.whole.std
+
+    def render(self, indices: IntArray, variant: int = 0) -> Pixels:
+        """Images (B, H, W, 3), as `whole` renders them."""
+        return self.whole.render(self.rows[indices], variant)
+
+
+TrainingImages = ClutterImages | SomeImages | DecodedImages | Pictures
 
 
 def decode_all(dataset: Dataset, cache: Path | None = None) -> DecodedImages:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,10 +27,12 @@ from suite.training.batches import Batches, TrainingBatch
 from suite.training.distributed import ProcessGroup
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
+from suite.training.lesson import Lesson, divergence
 from suite.training.recipes import Recipe
 from suite.training.state import TrainingProgress
 
 ALONE = ProcessGroup()
+WHOLE = Lesson()
 
 
 def fingerprint(recipe: Recipe, beginning: str = "") -> str:
@@ -102,14 +105,17 @@ def hardware(device: str, count: int) -> str:
 
 
 class Forward(torch.nn.Module):
-    """Logits in fp32 of normalised images (B, 3, S, S), at any size, computed in fp32 or bf16."""
+    """Logits of normalised images (B, 3, S, S), at any size, in fp32 at least.
 
-    def __init__(self, model: Backbone, reducers: dict[int, Reducer], bf16: bool) -> None:
+    They are computed in the dtype of the weights, or in bf16.
+    """
+
+    def __init__(self, model: Backbone, reducers: Mapping[int, Reducer], bf16: bool) -> None:
         super().__init__()
         self.model, self.reducers, self.bf16 = model, reducers, bf16
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes)."""
+    def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Logits (B, classes); a random reduction draws by the `numbers` (B,) of the images."""
         size = images.shape[-1]
         model = self.model
         if size != model.image_size:
@@ -117,9 +123,9 @@ class Forward(torch.nn.Module):
             model = model.resized(size)
         # Without autocast's cache: a CUDA graph would replay weights that were cast in one step.
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=False):
-            tokens = model.run(model.embed(images), plan=self.reducers)
-            logits: Tensor = model.readout(tokens).float()
-        return logits
+            tokens = model.run(model.embed(images, numbers), plan=self.reducers)
+            logits: Tensor = model.readout(tokens)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Trainer:
@@ -127,7 +133,8 @@ class Trainer:
 
     `run` continues from the state in the folder `out`, until the recipe or the time is over.
     `build` makes the model at its beginning, by default the recipe's own with drawn weights, and
-    `beginning` identifies what it is made of (see `fingerprint`).
+    `beginning` identifies what it is made of (see `fingerprint`). `lesson` are the reductions that
+    it is trained under and its teacher; a reduction takes the place of a recipe's dropped branches.
     """
 
     def __init__(
@@ -141,6 +148,7 @@ class Trainer:
         group: ProcessGroup = ALONE,
         build: Callable[[], Backbone] | None = None,
         beginning: str = "",
+        lesson: Lesson = WHOLE,
     ) -> None:
         self.recipe, self.dataset, self.out = recipe, dataset, out
         self.device, self.workers, self.group = device, workers, group
@@ -156,9 +164,14 @@ class Trainer:
         for name, tensor in self.model.state_dict().items():
             self.ema[name] = tensor.detach().clone()
         self.optimizers = build_optimizers(self.model, recipe)
+        self.dtype = next(self.model.parameters()).dtype
         self._bf16 = recipe.precision == "bf16" and device.startswith("cuda")
-        self._reducers = drop_paths(recipe.drop_path, self.model.depth)
-        self._forwards: dict[int, torch.nn.Module] = {}
+        self.lesson = lesson
+        self._plans: list[dict[int, Reducer]] = []
+        for plan in lesson.plans:
+            self._plans.append(drop_paths(recipe.drop_path, self.model.depth) | dict(plan))
+        self._forwards: dict[tuple[int, int], torch.nn.Module] = {}
+        self._teacher = lesson.teacher and Forward(lesson.teacher.to(device), {}, self._bf16)
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = TrainingProgress(recipe.backbone, fingerprint(recipe, beginning))
         if self.state_path.exists():
@@ -183,11 +196,17 @@ class Trainer:
             return True
         begun, earlier_seconds = time.perf_counter(), self.done.seconds
         self.done.hardware = hardware(self.device, self.group.size)
+        # Before the workers, whose pinned memory would spoil the capture of a graph, and before
+        # seeding, since capturing draws random numbers.
+        for epoch in range(self.done.epoch, self.recipe.epochs):
+            for number in range(len(self._plans)):
+                self._forward(self.recipe.phase_of(epoch).image_size, number)
         batches = self._batches()
         while self.done.epoch < self.recipe.epochs:
             started = time.perf_counter()
             figures = self._epoch(batches)
             self.done.epoch += 1
+            self.done.curve.append([figures["loss"], figures["top1"]])
             self.done.seconds = earlier_seconds + time.perf_counter() - begun
             if self.group.is_main:
                 state.save(self.state_path, self.model, self.ema, self.optimizers, self.done)
@@ -215,8 +234,6 @@ class Trainer:
         size = self.recipe.phase_of(self.done.epoch).image_size
         steps = self.batches.per_epoch
         total = torch.zeros(2, device=self.device)
-        # Before seeding: capturing a graph draws random numbers.
-        self._forward(size)
         # A resumed epoch draws the same numbers again.
         torch.manual_seed(seed_of(self.recipe.seed, self.done.epoch))
         for index in range(steps):
@@ -226,6 +243,7 @@ class Trainer:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
             images = normalise(images.to(self.device, non_blocking=True), self.dataset, size)
+            images = images.to(self.dtype)
             labels = labels.to(self.device, non_blocking=True)
             # The total stays on the device: reading it would wait for every step.
             total += self._step(images, labels)
@@ -233,24 +251,61 @@ class Trainer:
         loss, hits = (total / steps).tolist()
         return {"loss": loss, "top1": hits}
 
-    def _forward(self, size: int) -> torch.nn.Module:
-        """The model at one image size; on CUDA forward and backward are a graph each."""
-        if size not in self._forwards:
-            forward = Forward(self.model, self._reducers, self._bf16)
-            self._forwards[size] = forward
-            if self.device.startswith("cuda"):
+    def _forward(self, size: int, number: int) -> torch.nn.Module:
+        """The model at one image size, by the plan of this number.
+
+        On CUDA forward and backward of a whole model are a graph each.
+        """
+        if (size, number) not in self._forwards:
+            forward = Forward(self.model, self._plans[number], self._bf16)
+            self._forwards[size, number] = forward
+            # A graph records no reduction, which may wait for the device to choose.
+            if self.device.startswith("cuda") and not self.lesson.reduces:
                 # Launching the kernels of small models takes longer than running them.
                 batch = self.recipe.batch // self.group.size
                 images = torch.zeros(batch, 3, size, size, device=self.device)
                 # Replaces the module's forward in place.
                 torch.cuda.make_graphed_callables(forward, (images,), allow_unused_input=True)
-        return self._forwards[size]
+        return self._forwards[size, number]
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of this step's part of a batch, by the plan whose turn it is."""
+        forward = self._forward(images.shape[-1], self.done.step % len(self._plans))
+        if not self.lesson.reduces:
+            logits: Tensor = forward(images)
+            return logits
+        # Counted over all steps, so that a random reduction draws anew at each.
+        batch = self.recipe.batch
+        numbers = torch.arange(batch)[self.group.rows(batch)] + self.done.step * batch
+        reduced: Tensor = forward(images, numbers.to(self.device))
+        return reduced
+
+    def loss(self, images: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy to classes (B,) or shares of them, with the divergence from the teacher."""
+        smoothing = self.recipe.label_smoothing
+        loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad():
+            taught = self._teacher(images)
+        return loss + self.lesson.weight * divergence(logits, taught)
+
+    def rehearsal(self) -> Callable[[Tensor, Tensor], None]:
+        """What computes loss and gradients by each plan, on a copy of the model."""
+        model = copy.deepcopy(self.model)
+
+        def step(images: Tensor, labels: Tensor) -> None:
+            for plan in self._plans:
+                logits = Forward(model, plan, self._bf16)(images)
+                torch.autograd.backward(self.loss(images, logits, labels))
+
+        return step
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One optimizer step; the batch's loss and accuracy (2,)."""
         images, targets = self.mix(images, labels)
-        logits = self._forward(images.shape[-1])(images)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        logits = self._logits(images)
+        loss = self.loss(images, logits, targets)
         self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         # A parameter without a gradient has none in any of the processes.

@@ -53,27 +53,27 @@ class OwnImages:
         return digest([self.record.classes, sorted(self.record.images), self.labels.tolist()])
 
 
-def own_images(data: str, preprocessing: Preprocessing) -> OwnImages:
-    """Open `data` as ``--data`` names it and part it.
+def own_images(data: str, preprocessing: Preprocessing, source: str | None = None) -> OwnImages:
+    """Open `data` as ``--data`` names it, with its `source` if it takes one, and part it.
 
     UserError for data that cannot be trained on: one class, classes without images, splits of other
     classes, or videos.
     """
-    train = open_dataset(data, TRAIN).prepared_as(preprocessing)
+    train = open_dataset(data, TRAIN, source=source).prepared_as(preprocessing)
     if train.kind != "images":
-        raise UserError(f"'{data}' has videos: train takes images")
+        raise UserError(f"'{data}' has videos: training takes images")
     if len(train.classes) < 2:
         raise UserError(
             f"'{train.name}' has a single class ({', '.join(train.classes)}), so there is nothing "
             "to learn: give images of at least two, a folder each"
         )
-    split = held_out_split(data, train.split)
+    split = held_out_split(data, train.split, source)
     everything = np.arange(len(train))
     if split is None:
         rows, held_rows = parted(train.labels, train.classes)
         held_out = train
     else:
-        held_out = open_dataset(data, split).prepared_as(preprocessing)
+        held_out = open_dataset(data, split, source=source).prepared_as(preprocessing)
         check_same_classes(train, held_out)
         rows, held_rows = everything, np.arange(len(held_out))
     check_present(train.classes, train.labels[rows], f"to train on in '{train.name}'")
@@ -92,11 +92,11 @@ def own_images(data: str, preprocessing: Preprocessing) -> OwnImages:
     return OwnImages(train, rows, held_out, held_rows, own_split, record, tuple(notes))
 
 
-def held_out_split(data: str, trained: str) -> str | None:
+def held_out_split(data: str, trained: str, source: str | None = None) -> str | None:
     """The split of `data` beside the `trained` one that is held out; None without any."""
     if trained == UNDIVIDED:
         return None
-    return next((split for split in HELD_OUT if has_split(data, split, None)), None)
+    return next((split for split in HELD_OUT if has_split(data, split, source)), None)
 
 
 def parted(labels: IntArray, classes: Sequence[str]) -> tuple[IntArray, IntArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,7 +20,10 @@ from suite.system.atomic_files import replacing
 
 @dataclass
 class TrainingProgress:
-    """Progress and cost of a run, and the hardware and torch version of its last start."""
+    """Progress and cost of a run, and the hardware and torch version of its last start.
+
+    ``curve``  loss and top-1 of each epoch
+    """
 
     recipe: str
     fingerprint: str
@@ -28,6 +31,7 @@ class TrainingProgress:
     step: int = 0
     seconds: float = 0.0
     hardware: str = ""
+    curve: list[list[float]] = field(default_factory=list)
 
     def check(self) -> None:
         """ValueError unless every field has its type and range, since a file may say anything."""
@@ -36,10 +40,19 @@ class TrainingProgress:
             # JSON may have 0 for 0.0.
             types = {type(default), int} if isinstance(default, float) else {type(default)}
             sound = type(value) in types
-            if sound and not isinstance(value, str):
+            if sound and isinstance(value, list):
+                sound = all(_is_pair(pair) for pair in value)
+            elif sound and not isinstance(value, str):
                 sound = 0 <= value < math.inf
             if not sound:
                 raise ValueError(f"{name} {str(value)[:40]!r}")
+
+
+def _is_pair(value: object) -> bool:
+    """Whether it is a list of two finite numbers."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return all(type(part) in (int, float) and math.isfinite(part) for part in value)
 
 
 def save(

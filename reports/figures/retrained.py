@@ -1,0 +1,83 @@
+"""Figure of what each method keeps with the weights as they came, and retrained under it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.canvas import (
+    ABOVE,
+    COLUMN,
+    NOTE,
+    THIN,
+    heading,
+    panel_rows,
+    paper_style,
+    stroke,
+)
+from reports.figures.fonts import wrapped
+from reports.formatting import budget_name, fold, percent
+from reports.style import SOFT, Looks
+
+LINE = 0.24  # inches a method
+AROUND = 0.85  # inches of a panel's title, levels and numbers
+ACROSS = 2  # panels beside each other where there is the width
+
+
+def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float) -> Figure:
+    """Draw top-1 before (hollow) and after retraining (filled, with its 95 % interval).
+
+    `rows` are those of one backbone in the table ``retrained``; a panel a budget. Lines show the
+    whole model as it came, and trained alike.
+    """
+    methods = rows[rows["budget"].notna()]
+    budgets = sorted(methods["budget"].unique())
+    labels = [label for label in looks if label in set(methods["label"])]
+    across = min(len(budgets), ACROSS if width > COLUMN else 1)
+    with paper_style():
+        names = [fold(looks[label].title, 24) for label in labels]
+        height = LINE * len(labels) + AROUND
+        figure, panels = panel_rows(len(budgets), across, width, height, 0.3, sharey=True)
+        heading(figure, title)
+        for axes, budget in zip(panels, budgets, strict=True):
+            part = methods[methods["budget"] == budget].set_index("label")
+            axes.set_title(f"−{budget_name(budget)} of FLOPs", pad=14)
+            for place, label in enumerate(labels):
+                if label in part.index:
+                    _method(axes, part.loc[label], place, looks)
+            levels = part[["dense_top1", "control_top1"]].iloc[0]
+            _levels(axes, float(levels["dense_top1"]), float(levels["control_top1"]))
+        panels[0].set_yticks(range(len(labels)), names)
+        panels[0].set_ylim(len(labels) - 0.4, -0.6)
+        below = wrapped("top-1, %: hollow as the weights came, filled retrained", width, 8)
+        figure.supxlabel(below, fontsize=8, color=SOFT["light"])
+        return figure
+
+
+def _method(axes: Axes, row: pd.Series, place: int, looks: Looks) -> None:
+    """Draw both marks of a method on its line, and the way from one to the other."""
+    # A hollow star or cross would not be told from a filled one; the line has the method's name.
+    look = replace(looks[str(row.name)], marker="circle")
+    before, after = 100 * row["top1_before"], 100 * row["top1"]
+    ends = 100 * row["top1_low"], 100 * row["top1_high"]
+    axes.hlines(place, *ends, color=look.light, linewidth=1.0)
+    axes.hlines(place, before, after, color=look.light, linewidth=3.0, alpha=0.35)
+    for value, filled in ((before, False), (after, True)):
+        mark = stroke(replace(look, filled=filled)) | {"linestyle": ""}
+        axes.plot([value], [place], zorder=3, **mark)
+
+
+def _levels(axes: Axes, dense: float, control: float) -> None:
+    """Draw the whole model as it came, named above the axes, and trained alike, named in them."""
+    above = NOTE | {"xytext": (0, 2), "ha": "right"}
+    inside = NOTE | {"xytext": (-3, 3), "ha": "right"}
+    for value, name, edge, style in (
+        (dense, "dense", 1.0, above),
+        (control, "dense, trained alike", 0.0, inside),
+    ):
+        axes.axvline(100 * value, **THIN)
+        words = f"{name} {percent(value)}"
+        axes.annotate(words, (100 * value, edge), xycoords=ABOVE, **style)

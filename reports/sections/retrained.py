@@ -1,0 +1,133 @@
+"""Retraining: what of a method's loss is won back by training under it, and at what price."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from reports.figures.retrained import retrained_figure
+from reports.formatting import budget_name, interval, percent, present
+from reports.report_data import ReportData
+from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
+from suite.stats.correctness import counted
+
+NEEDS = stored("retrained")
+OPTIONAL = stored("retraining_curve")
+HEADS = {
+    "backbone": "Backbone",
+    "label": "Method",
+    "budget": "FLOPs removed, %",
+    "top1_before": "As the weights came, %",
+    "top1": "Retrained, %",
+    "difference": "Gain, points",
+    "difference_low": "from",
+    "difference_high": "to",
+    "won_back": "Won back, % of the loss",
+    "won_back_low": "at least, %",
+    "won_back_high": "at most, %",
+    "behind": "Behind the control, points",
+    "behind_low": "behind from",
+    "behind_high": "behind to",
+    "whole_top1": "Retrained, without reduction, %",
+    "trained_images": "Images seen",
+    "training": "Training",
+}
+TEXTS = {"backbone", "label", "training"}
+COUNTS = {"trained_images"}
+CURVE = {
+    "training": "Training",
+    "epoch": "Epoch",
+    "loss": "Loss, nats",
+    "trained_top1": "Top-1 on the training images, %",
+}
+READING = (
+    "A method's loss is the whole model's top-1 less the method's, with the weights as they came; "
+    "won back is the share of it that training under the method gains. More training helps a whole "
+    "model, too: the control is trained alike on the same images, and what a method stays behind "
+    "it is what the reduction still costs. Intervals are paired, of 95 %, and not corrected; that "
+    "of a share is Fieller's."
+)
+
+
+def section(report: ReportData, frames: Frames) -> Section:
+    """Build the figure of hollow and filled marks, and the tables of results and curves."""
+    rows = frames["retrained"]
+    figures = []
+    for backbone, part in rows.groupby("backbone", sort=False):
+        if part["budget"].notna().any():
+            figures.append(_figure(report, str(backbone), part))
+    sentences = [_sentence(row, report.run.kind) for row in rows.to_dict("records")]
+    tables = [_table(rows)]
+    if "retraining_curve" in frames:
+        tables.append(_curves(frames["retraining_curve"]))
+    return Section(
+        key="retrained",
+        part="answer",
+        title="What does retraining win back?",
+        sentence=_best(report, rows),
+        figures=tuple(figures),
+        tables=tuple(tables),
+        notes=(*sentences, READING),
+    )
+
+
+def _figure(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
+    several = len(report.backbones) > 1
+    return Drawing(
+        f"retrained-{report.backbones.index(backbone)}" if several else "retrained",
+        partial(retrained_figure, rows, report.looks, backbone if several else ""),
+        "Top-1 of each method with the weights as they came (hollow) and retrained under it "
+        "(filled, with its 95 % interval), beside the whole model and the whole model trained "
+        "alike.",
+        f"Top-1 before and after retraining on {backbone}, a line for each method.",
+        backbone=backbone,
+    )
+
+
+def _best(report: ReportData, rows: pd.DataFrame) -> str:
+    """For which method most of the loss is won back."""
+    shown = rows.dropna(subset=["won_back"])
+    if shown.empty:
+        return "No method loses so much on these images that a share won back could be told."
+    row = shown.loc[shown["won_back"].idxmax()]
+    ends = interval(row["won_back_low"], row["won_back_high"])
+    return (
+        f"Retraining wins back most for {report.title(row['label'])} on {row['backbone']} at "
+        f"{budget_name(row['budget'])} of FLOPs removed: {percent(row['won_back'])} % {ends} of "
+        "its loss."
+    )
+
+
+def _sentence(row: dict[Any, Any], kind: str) -> str:
+    """What became of one method, or of the control."""
+    images = counted(int(row["images"]), kind)
+    seen = f"{int(row['trained_images']):,} training images"
+    ends = interval(row["difference_low"], row["difference_high"], signed=True)
+    change = (
+        f"{percent(row['top1_before'])} to {percent(row['top1'])} % of {images} ({ends} points)"
+    )
+    if not present(row["budget"]):
+        return f"The control on {row['backbone']}, after {seen}: {change}."
+    return (
+        f"{row['label']} on {row['backbone']} at {budget_name(row['budget'])}, after {seen}: "
+        f"{change}."
+    )
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    named = rows.assign(label=rows["label"].where(rows["budget"].notna(), "control"))
+    frame = scaled_table(named, HEADS, set(HEADS) - TEXTS - COUNTS)
+    digits = {}
+    for name, head in HEADS.items():
+        if name not in TEXTS:
+            digits[head] = 0 if name in COUNTS else 1
+    caption = "Top-1 with the weights as they came and retrained, and the price of each training."
+    return Table("retrained", caption, frame, digits)
+
+
+def _curves(rows: pd.DataFrame) -> Table:
+    frame = scaled_table(rows, CURVE, {"trained_top1"})
+    digits = {CURVE["epoch"]: 0, CURVE["trained_top1"]: 1}
+    return Table("retraining-curve", "Loss and top-1 of each epoch of training.", frame, digits)

@@ -1,0 +1,135 @@
+"""Show a retraining on the terminal: what was won back, beside a whole model trained alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from suite.config.command_line import command_line
+from suite.retrain.files import WEIGHTS, Finished
+from suite.retrain.run import Outcome
+from suite.stats.correctness import counted
+from suite.system.durations import duration
+from suite.terminal.findings import Findings
+from suite.terminal.tables import light_table
+
+Row = Mapping[str, Any]
+READING = (
+    "won back: share of what the method loses, with its 95 % interval; behind: points of top-1 "
+    "behind the whole model that was trained alike."
+)
+
+
+def findings(outcome: Outcome, folder: Path) -> Findings:
+    """The answer and the table of each backbone, the price, and how to use the weights."""
+    answers = []
+    for backbone in dict.fromkeys(row["backbone"] for row in outcome.rows):
+        own = [row for row in outcome.rows if row["backbone"] == backbone]
+        answers.append((answer(own), [retrained_table(own, outcome)]))
+    if not answers:
+        answers.append(("No retrained weights have a result beside their control.", []))
+    headline = outcome.result.headline
+    return Findings(
+        answers,
+        notes=[READING],
+        warnings=headline.warnings,
+        sentences=[price(outcome), use_of(outcome, folder)],
+        details=[*curves(outcome.finished.values()), *headline.paragraphs],
+    )
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """For which method retraining wins back most on one backbone, in a line."""
+    backbone = rows[0]["backbone"]
+    shown = [row for row in rows if row["won_back"] is not None]
+    if not shown:
+        return f"No loss is shown on {backbone} on these images that could be won back."
+    best = max(shown, key=lambda row: row["won_back"])
+    return (
+        f"Retraining wins back most for {best['label']} on {backbone} at "
+        f"-{100 * best['budget']:.4g} % FLOPs: {share(best)} of its loss."
+    )
+
+
+def share(row: Row) -> str:
+    """The share of the loss that was won back, with its interval."""
+    if row["won_back"] is None:
+        return ""
+    low, high = 100 * row["won_back_low"], 100 * row["won_back_high"]
+    return f"{100 * row['won_back']:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
+    """Top-1 of each method on one backbone with the weights as they came, and retrained."""
+    control = next(row for row in rows if row["budget"] is None)
+    plan = outcome.retraining.prepared
+    images = counted(control["images"], plan.dataset.kind, plan.dataset.split)
+    whole = f"whole model {percent(control['dense_top1'])}"
+    title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike "
+    title += percent(control["top1"])
+    heads = ("method", "FLOPs", "as it came", "retrained", "won back", "behind")
+    table = light_table(title, *heads)
+    for row in rows:
+        if row["budget"] is not None:
+            table.add_row(
+                row["label"],
+                f"-{100 * row['budget']:.4g} %",
+                percent(row["top1_before"]),
+                percent(row["top1"]),
+                share(row),
+                interval(row, "behind"),
+            )
+    return table
+
+
+def interval(row: Row, name: str) -> str:
+    """A difference in points, with its interval."""
+    low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
+    return f"{100 * row[name]:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def percent(value: float) -> str:
+    """A share in per cent."""
+    return f"{100 * value:.1f}"
+
+
+def price(outcome: Outcome) -> str:
+    """What the trainings cost, in a sentence."""
+    trainings = list(outcome.finished.values())
+    seconds = sum(one.seconds for one in trainings)
+    first = trainings[0].retrained
+    epochs = "1 epoch" if first.epochs == 1 else f"{first.epochs} epochs"
+    steps = f"{epochs}, {first.steps:,} steps of {first.batch}"
+    return (
+        f"{len(trainings)} trainings of {first.images:,} images each ({steps}) took "
+        f"{duration(seconds)}."
+    )
+
+
+def use_of(outcome: Outcome, folder: Path) -> str:
+    """How to compare methods on retrained weights, in a sentence."""
+    spec = outcome.retraining.prepared.spec
+    training = outcome.retraining.trainings[-1]
+    path = folder / WEIGHTS / f"{training.name}.safetensors"
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    settings: dict[str, object] = {
+        "backbones": spec.named[training.backbone],
+        "checkpoint": path,
+        "data": spec.data,
+        "split": spec.split,
+    }
+    return f"The weights are in {folder / WEIGHTS}; use them: {command_line('compare', settings)}"
+
+
+def curves(trainings: Iterable[Finished]) -> list[str]:
+    """Loss and top-1 on the training images by epoch, a line a training."""
+    lines = []
+    for one in trainings:
+        epochs = [f"{loss:.3f} ({100 * top1:.1f} %)" for loss, top1 in one.curve]
+        took = f"{duration(one.seconds)} on {one.hardware}"
+        lines.append(f"{one.retrained.name}: loss {', '.join(epochs)}; {took}.")
+    return lines

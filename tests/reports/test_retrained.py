@@ -1,0 +1,91 @@
+"""The section on retraining: hollow and filled marks at the values of the table, and its sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import reports
+from reports.figures.canvas import COLUMN, WIDTH
+from reports.figures.retrained import retrained_figure
+from reports.style import looks
+from suite.store.schema import TABLES
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+LABELS = ["none", "mtr", "tome"]
+
+
+def rows(backbone: str = "vim_nano") -> pd.DataFrame:
+    """A control of 91 %, and two methods that gain at two budgets."""
+    values = []
+    control = {"budget": None, "label": "none", "top1_before": 0.9, "top1": 0.91}
+    values.append(control | {"training": f"{backbone}-none"})
+    for budget in (0.2, 0.4):
+        for number, label in enumerate(LABELS[1:]):
+            before = 0.8 - budget / 2 - number / 20
+            row = {"budget": budget, "label": label, "top1_before": before}
+            row |= {"top1": before + 0.1, "won_back": 0.1 / (0.9 - before)}
+            row |= {"won_back_low": 0.3, "won_back_high": 0.7, "behind": 0.81 - before}
+            values.append(row | {"training": f"{backbone}-{label}-{budget}"})
+    shared = {"backbone": backbone, "dense_top1": 0.9, "control_top1": 0.91, "images": 500}
+    shared |= {"trained_images": 6000, "seeds": 1, "interval": "interval"}
+    frame = pd.DataFrame([row | shared for row in values], columns=TABLES["retrained"].columns)
+    for name in ("top1", "difference", "behind"):
+        centre = frame[name] if name != "difference" else frame["top1"] - frame["top1_before"]
+        frame[name] = centre
+        frame[f"{name}_low"], frame[f"{name}_high"] = centre - 0.03, centre + 0.03
+    frame["whole_top1"] = 0.88
+    return frame
+
+
+@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+def test_marks_are_hollow_before_and_filled_after(width: float) -> None:
+    table = rows()
+    figure = retrained_figure(table, looks(LABELS), "", width)
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_title("left")]
+    assert [axes.get_title("left") for axes in panels] == ["−20 % of FLOPs", "−40 % of FLOPs"]
+    for axes, budget in zip(panels, (0.2, 0.4), strict=True):
+        part = table[table["budget"] == budget].set_index("label")
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        drawn = {}
+        for mark in marks:
+            hollow = mark.get_markerfacecolor() in ("white", "#ffffff")
+            drawn[int(mark.get_ydata()[0]), hollow] = float(mark.get_xdata()[0])
+        expected = {}
+        for place, label in enumerate(LABELS[1:]):
+            expected[place, True] = 100 * part.loc[label, "top1_before"]
+            expected[place, False] = 100 * part.loc[label, "top1"]
+        assert drawn == pytest.approx(expected)
+        assert [text.get_text() for text in axes.texts] == [
+            "dense 90.0",
+            "dense, trained alike 91.0",
+        ]
+
+
+def test_the_page_says_what_was_won_back_and_at_what_price(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    for path in (folder / "analyses").glob("*.parquet"):
+        path.unlink()
+    rows().to_parquet(folder / "analyses" / "retrained.parquet")
+    curve = {"training": ["vim_nano-none"], "epoch": [1], "loss": [0.123], "trained_top1": [0.97]}
+    pd.DataFrame(curve).to_parquet(folder / "analyses" / "retraining_curve.parquet")
+    text = reports.build(folder).read_text().replace("\u00a0", " ")
+    assert "What does retraining win back?" in text
+    # At 20 % of FLOPs mtr is at 70 % before and 80 % after, of 90 %.
+    assert "wins back most for MTR on vim_nano at 20 % of FLOPs removed: 50.0 %" in text
+    assert "6,000 training images" in text
+    assert "vim_nano-none" in text
+    assert "0.123" in text
+
+
+def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    table = rows()
+    table[["won_back", "won_back_low", "won_back_high"]] = None
+    table = table.astype({"won_back": "float64"})
+    table.to_parquet(folder / "analyses" / "retrained.parquet")
+    text = reports.build(folder).read_text()
+    assert "No method loses so much on these images that a share won back could be told." in text

@@ -1,0 +1,224 @@
+"""`retrain` from a folder of pictures to a page: cells side by side, weights that load, one line when wrong."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from backbones.common.errors import UserError
+from backbones.sequence import TokenSequence
+from methods.reducer import Reducer
+from suite.cli import run as run_cli
+from suite.retrain.prepare import Training, check_gradient, in_files, prepare_retraining
+from suite.retrain.spec import RetrainSpec
+from suite.store.results import Results, cut_shards
+from suite.store.run_folder import Store
+from suite.training.loop import Trainer
+
+Out = pytest.CaptureFixture[str]
+Make = Callable[..., RetrainSpec]
+
+
+def line(pictures: Path, runs: Path, *more: str) -> list[str]:
+    return [
+        *("retrain", "--backbones", "vim_sprig", "--data", f"imagefolder:{pictures / 'photos'}"),
+        *("--checkpoint", str(pictures / "first.safetensors"), "--runs", str(runs)),
+        *("--name", "here", "--images", "all", "--train-batch", "6", "--lr", "0.01"),
+        *("--seeds", "2", "--gallery", "0", "--device", "cpu", "--threads", "1", "--loaders", "0"),
+        *more,
+    ]
+
+
+@pytest.fixture
+def registered(retrain_spec: Make) -> None:
+    """The backbone of `retrain_spec` is known."""
+
+
+@pytest.mark.usefixtures("registered")
+def test_from_pictures_to_a_page(
+    pictures: Path, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--methods", "tome,random", "--budgets", "0.3", "--epochs", "1")
+    assert run_cli(line(pictures, tmp_path, *asked)) == 0
+    printed = capsys.readouterr()
+    assert "trainings to go: 3, about" in printed.err
+    assert re.search(r"vim_sprig under tome at -30 % FLOPs, epoch 1 of 1: loss", printed.err)
+    assert "3 trainings of 12 images each (1 epoch, 2 steps of 6)" in printed.out
+    folder = tmp_path / "here"
+    page = (folder / "report" / "index.html").read_text()
+    assert "What does retraining win back?" in page
+
+    # The table is what the outcomes of the cells say.
+    cells = [json.loads(file.read_text()) for file in (folder / "cells").glob("*.json")]
+    results = Results(Store(folder), cut_shards(np.arange(18), 256))
+
+    def top1(label: str, training: str | None, budget: float | None) -> float:
+        found = []
+        for cell in cells:
+            name = (cell["retrained"] or {}).get("name")
+            if (cell["label"], name, cell["budget"]) == (label, training, budget):
+                found.append(results.hits(cell["key"])[1].mean())
+        assert len(found) == (2 if label == "random" else 1)
+        return float(np.mean(found))
+
+    table = pd.read_parquet(folder / "analyses" / "retrained.parquet").set_index("label")
+    assert list(table.index) == ["none", "tome", "random"]
+    for label in ("tome", "random"):
+        name, row = f"vim_sprig-{label}-0.3", table.loc[label]
+        assert row["top1_before"] == pytest.approx(top1(label, None, 0.3))
+        assert row["top1"] == pytest.approx(top1(label, name, 0.3))
+        assert row["whole_top1"] == pytest.approx(top1("none", name, None))
+        assert row["control_top1"] == pytest.approx(top1("none", "vim_sprig-none", None))
+        assert row["dense_top1"] == pytest.approx(top1("none", None, None))
+        assert row["difference"] == pytest.approx(row["top1"] - row["top1_before"])
+        assert row["behind"] == pytest.approx(row["control_top1"] - row["top1"])
+        assert (row["trained_images"], row["training"]) == (12, name)
+    curve = pd.read_parquet(folder / "analyses" / "retraining_curve.parquet")
+    assert curve["epoch"].tolist() == [1, 1, 1]
+
+    # Nothing is trained again.
+    monkeypatch.setattr(Trainer, "run", None)
+    assert run_cli(line(pictures, tmp_path, *asked, "--json")) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["label"] for row in document["retrained"]] == ["none", "tome", "random"]
+
+    # A comparison with the weights has the same answers.
+    weights = folder / "weights" / "vim_sprig-tome-0.3.safetensors"
+    assert len(load_file(weights)) > 10
+    compare = [
+        *("compare", "--backbones", "vim_sprig", "--checkpoint", str(weights), "--json"),
+        *("--data", f"imagefolder:{pictures / 'photos'}", "--images", "all", "--methods", "tome"),
+        *("--budgets", "0.3", "--no-baselines", "--no-across-schedules", "--gallery", "0"),
+        *("--device", "cpu", "--threads", "1", "--runs", str(tmp_path), "--name", "again"),
+    ]
+    assert run_cli(compare) == 0
+    found = json.loads(capsys.readouterr().out)["cells"]
+    assert found[1]["metrics"]["top1"] == table.loc["tome", "top1"]
+    assert found[0]["metrics"]["top1"] == table.loc["tome", "whole_top1"]
+
+
+OWN_SCORE = """
+import torch
+from methods.base import Method, composed
+from methods.parts.score import SCORES, Score
+
+def steep(context, direction):
+    length = context.tokens.branch.norm(dim=2)
+    return torch.from_numpy(BODY).gather(1, context.patches)
+
+SCORES["steep"] = Score(steep, lambda direction: frozenset(), False, lambda n, k, s: n)
+STEEP = Method(
+    name="steep", title="Steep", family="pruning", about="Drops short tokens.",
+    build=lambda: composed(matching="lowest", score="steep", weights="drop"),
+)
+"""
+
+BAD: dict[str, tuple[tuple[str, ...], str]] = {
+    "a method that removes no token": (("--methods", "downsample"), "removes no token from a seq"),
+    "the control as a method": (("--methods", "none"), "removes no token from a sequence"),
+    "a budget that leaves no token": (("--budgets", "0.995"), "no method can remove 99.5 %"),
+    "a budget of all": (("--budgets", "1"), "a budget is a share of the FLOPs between 0 and 1"),
+    "adaptive counts": (
+        ("--methods", "hsa@adaptive"),
+        "schedule adaptive the images .* choose another for retrain",
+    ),
+    "the split that is trained on": (("--split", "train"), "is what is trained on"),
+    "a split that is not there": (("--split", "dev"), "has no split 'dev': choose test or train"),
+    "more images than there are": (("--train-images", "13"), "13 images asked for, but .* 12"),
+    "no images": (("--train-images", "0"), "must be a whole number from 1 on, or 'all'"),
+    "no epoch": (("--epochs", "0"), "--epochs"),
+    "a rate of nothing": (("--lr", "0"), "--lr 0: .*greater than 0"),
+    "a rate that is no number": (("--lr", "nan"), "--lr nan"),
+    "a negative weight": (("--distill", "-1"), "--distill"),
+    "an unknown augmentation": (("--augment", "much"), "--augment much"),
+    "bf16 on a CPU": (("--precision", "bf16"), "bf16 is for CUDA devices"),
+    "garments that are not there": (
+        ("--data", "fashion-clutter", "--source", "nowhere"),
+        "nowhere",
+    ),
+    "another method's trace": (("--methods", "evit[score=cls-attention]"), "cannot be retrained"),
+}
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case: str, pictures: Path, tmp_path: Path, capsys: Out) -> None:
+    more, problem = BAD[case]
+    assert run_cli(line(pictures, tmp_path, *more)) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert re.search(problem, err[-1]), err
+    assert len(err) == 1, err
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_method_whose_score_has_no_gradient_can_be_trained_under(
+    pictures: Path, tmp_path: Path, capsys: Out
+) -> None:
+    more = ("--budgets", "0.3", "--epochs", "1", "--no-report", "--methods")
+    own = tmp_path / "own.py"
+    # Numpy takes no tensor that a gradient goes through.
+    own.write_text(OWN_SCORE.replace("BODY", "length.numpy()"))
+    assert run_cli(line(pictures, tmp_path, *more, f"{own}:STEEP")) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert re.search("method steep cannot be trained under .*numpy.*operations that have", err[-1])
+    assert len(err) == 2, err  # the first says whose code runs
+    own = tmp_path / "other.py"
+    own.write_text(OWN_SCORE.replace("BODY", "length.detach().numpy()"))
+    assert run_cli(line(pictures, tmp_path, *more, f"{own}:STEEP")) == 0
+    assert "retrained" in capsys.readouterr().out
+
+
+def test_a_reduction_that_cuts_gradients_off_is_refused(
+    retrain_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retraining = prepare_retraining(retrain_spec(methods=("tome",)))
+    training = retraining.trainings[-1]
+    model = retraining.models[training.backbone]
+    check_gradient(model, training.cells[0])
+    plain = Reducer.__call__
+
+    def cutting(self: Reducer, tokens: TokenSequence) -> TokenSequence:
+        out = plain(self, tokens)
+        return replace(out, branch=out.branch.detach(), residual=out.residual.detach())
+
+    monkeypatch.setattr(Reducer, "__call__", cutting)
+    with pytest.raises(UserError, match="no gradient passes through method tome: let it"):
+        check_gradient(model, training.cells[0])
+
+
+@pytest.mark.usefixtures("registered")
+def test_data_without_a_split_to_train_on_are_one_line(
+    pictures: Path, tmp_path: Path, capsys: Out
+) -> None:
+    shutil.copytree(pictures / "photos" / "test", tmp_path / "lone" / "test")
+    assert run_cli(line(pictures, tmp_path, "--data", f"imagefolder:{tmp_path / 'lone'}")) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert "lone' has no split train to train on: add one beside test" in err[0]
+
+
+def test_of_undivided_data_only_what_is_held_out_is_evaluated(
+    retrain_spec: Make, pictures: Path
+) -> None:
+    retraining = prepare_retraining(retrain_spec(data=f"imagefolder:{pictures / 'photos/train'}"))
+    evaluated, trained = retraining.prepared.indices.tolist(), retraining.data.rows.tolist()
+    assert sorted(evaluated + trained) == list(range(12))
+    assert len(evaluated) == 3
+
+
+def test_names_of_files_are_told_apart() -> None:
+    # Brackets, commas and colons are no part of a file's name.
+    trainings = [Training(name, "net") for name in ("net-a[b=1]-0.4", "net-a(b:1)-0.4", "net-none")]
+    names = [training.name for training in in_files(trainings)]
+    assert names[0] == "net-a_b_1_-0.4"
+    assert names[2] == "net-none"
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
