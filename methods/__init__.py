@@ -23,6 +23,7 @@ METHODS: Registry[Method] = Registry(
         "grid-pool": "methods.named.grid_pool:GRID_POOL",
         "grid-resize": "methods.named.grid_resize:GRID_RESIZE",
         "downsample": "methods.named.downsample:DOWNSAMPLE",
+        "crop-shrink": "methods.named.crop_shrink:CROP_SHRINK",
         "permute": "methods.named.permute:PERMUTE",
         "oracle": "methods.named.oracle:ORACLE",
         "norm": "methods.named.norm:NORM",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backbones.common.release import Code
     from backbones.shape import Shape
     from methods.composition import Composition
+    from methods.parts.view import View
 
 Value = bool | int | float | str
 FAMILIES = ("baseline", "merging", "pruning", "hybrid")
@@ -173,8 +174,10 @@ class Method:
     ``about``         the card: markdown, without the table of options
     ``build``         options -> Composition; None where no token sequence is touched
     ``kind``          sequence: reduces tokens by its composition; order: only moves them; image:
-                      evaluates a smaller image; oracle: reads the labels; none: leaves the model as
-                      it is
+                      makes fewer tokens of the image; oracle: reads the labels; none: leaves the
+                      model as it is
+    ``view``          of kind image: options -> the window of the image that tokens are made of;
+                      None: all of it, smaller
     ``stochastic``    whether the seed makes a difference with the default options
     ``published``     (shape, options) -> {site: tokens removed} as in its paper (see
                       `methods.published_schedules`), or None
@@ -205,6 +208,7 @@ class Method:
     sites: Callable[[Shape], Iterable[int]] | None = None
     on_grid: bool = False
     window: int | None = None
+    view: Callable[..., View] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a method that contradicts itself: third-party mistakes show at import."""
@@ -216,6 +220,8 @@ class Method:
             raise ValueError(
                 f"method '{self.name}': exactly the kinds {COMPOSING} build a composition"
             )
+        if self.view is not None and self.kind != "image":
+            raise ValueError(f"method '{self.name}': only the kind image has a view")
         if self.schedule not in SCHEDULES:
             raise ValueError(
                 f"method '{self.name}': its schedule '{self.schedule}' is none of {SCHEDULES}"
@@ -288,6 +294,15 @@ class Method:
                 f"method '{self.name}' cannot be built ({describe_error(error)}): correct it"
             ) from error
         return made
+
+    def view_of(self, **options: Any) -> View | None:
+        """The view, without a size, for these options (values or their text); None: all is seen."""
+        if self.view is None:
+            return None
+        settings = self.settings(options)
+        return self.view(
+            **{name: settings.get(name, option.default) for name, option in self.options.items()}
+        )
 
     def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
         """Return the tokens removed before each block of `shape` as published; None if unknown."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
+from backbones.sequence import TokenSequence
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
 from suite.api.adopt import adopt
@@ -96,15 +97,18 @@ class Reduced(nn.Module):
         `compare` gives it, whatever its batch.
         """
         with self._gradients(images):
-            sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
+            sized, tokens = self._embedded(images, numbers)
             return sized.readout(sized.run(tokens, plan=self._reducers))
 
     def trace(self, images: Tensor, numbers: Tensor | None = None) -> TokenTrace:
         """Run the model and tell what became of every patch; the arguments are `forward`'s."""
         with self._gradients(images):
-            sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
+            sized, tokens = self._embedded(images, numbers)
             final = sized.run(tokens.tracked(), plan=self._reducers)
             return traced(self.model, images, final, sized.readout(final), self.plan.lengths)
+
+    def _embedded(self, images: Tensor, numbers: Tensor | None) -> tuple[Backbone, TokenSequence]:
+        return embed(self.model, images, numbers, self._cell.image_size, self._cell.view)
 
     def _gradients(self, images: Tensor) -> torch.no_grad | nullcontext[None]:
         """Leave gradients on only where something asks for one: inference has kernels of its own.

@@ -11,18 +11,25 @@ from torch import Tensor
 
 from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
+from methods.parts.view import View
 from suite.bench.timing import now, seconds
+from suite.evaluation.runner import embed
 
 Observer = Callable[[Reducer, TokenSequence], TokenSequence]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass of `model` on `images` (B, 3, S, S), with tokens removed by `plan`."""
+    """A forward pass of `model` on `images` (B, 3, S, S), with tokens removed by `plan`.
+
+    With a `view`, tokens are made of its window of the images alone, at `image_size` pixels.
+    """
 
     model: Backbone
     images: Tensor
     plan: Mapping[int, Reducer]
+    view: View | None = None
+    image_size: int | None = None
 
     @property
     def device(self) -> str:
@@ -31,9 +38,9 @@ class Pass:
 
     def __call__(self) -> Tensor:
         """Logits (B, classes)."""
-        tokens = self.model.embed(self.images)
-        tokens = self.model.run(tokens, plan=self.plan)
-        return self.model.readout(tokens)
+        size = self.image_size or self.model.image_size
+        sized, tokens = embed(self.model, self.images, None, size, self.view)
+        return sized.readout(sized.run(tokens, plan=self.plan))
 
     def seconds(self) -> float:
         """Median seconds of the pass."""

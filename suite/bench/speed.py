@@ -50,11 +50,11 @@ def measure_speed(
     passes = {}
     for cell in cells:
         sized, images = model, native
-        if cell.image_size != model.image_size:
+        if cell.view is None and cell.image_size != model.image_size:
             # a smaller image is a method too, and has a model of its own
             sized = model.resized(cell.image_size)
             images = random_images(sized, batch, device)
-        passes[cell.key] = Pass(sized, images, cell.reducers())
+        passes[cell.key] = Pass(sized, images, cell.reducers(), cell.view, cell.image_size)
     with torch.inference_mode():
         times = in_rounds({key: timed.seconds for key, timed in passes.items()}, rounds)
         dense = times[cells[0].key]

@@ -17,6 +17,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
+from methods.parts.view import View, cropped, leading
 from suite.data.base import Dataset, Seen
 from suite.data.loading.loader import Batch, batches
 from suite.evaluation.adaptive import Adaptive, GroupObserver, evaluate_adaptive
@@ -256,13 +257,13 @@ def evaluate_batch(
             logits[key] = answer
         done(key, len(images))
 
-    # Cells on a smaller image have another model and embedding, and share no prefix with others.
-    by_size: dict[int, list[Cell]] = {}
+    # Cells on a smaller image, or a window of it, have another embedding, and share no prefix.
+    by_image: dict[tuple[int, View | None], list[Cell]] = {}
     for cell in cells:
-        by_size.setdefault(cell.image_size, []).append(cell)
-    for size, members in by_size.items():
+        by_image.setdefault((cell.image_size, cell.view), []).append(cell)
+    for (size, view), members in by_image.items():
         try:
-            sized, tokens = embed(model, images, batch.indices, size)
+            sized, tokens = embed(model, images, batch.indices, size, view)
         except UserError:
             raise
         except Exception as error:  # a third party's embedding may raise anything
@@ -270,7 +271,8 @@ def evaluate_batch(
             for job, failure in failures(error, jobs, lambda _: "before block 0", len(images)):
                 reasons[job.key] = failure.reason
             continue
-        if sized is model:  # a smaller image has other positions, which are not counted
+        # a smaller image, or a window, has other positions, which are not counted
+        if sized is model and view is None:
             counts.observe([cell.key for cell in members], 0, tokens)
         jobs = jobs_for(members, sized, batch.indices, batch.labels)
         for job, answer in evaluate(sized, tokens, jobs, observe):
@@ -309,8 +311,17 @@ def embed(
     images: Tensor,
     index: Tensor | None,
     size: int,
+    view: View | None = None,
 ) -> tuple[Backbone, TokenSequence]:
-    """Return `model` for images of this `size`, and the tokens that enter its first block."""
+    """Return `model` for images of this `size`, and the tokens that enter its first block.
+
+    `index` (B,) are the numbers of the images. Of a `view` the tokens are those of its window.
+    """
+    if view is not None:
+        numbers = torch.arange(len(images), device=images.device) if index is None else index
+        window = cropped(images, numbers, view)
+        sized = model if size == model.image_size else model.resized(size)
+        return sized, leading(sized.embed(shrink(window, size), index), view.patches)
     if size == model.image_size:
         return model, model.embed(images, index)
     resized = model.resized(size)

@@ -20,6 +20,7 @@ from backbones.provenance import Provenance
 from methods import METHODS
 from methods.adaptive import AdaptiveStep
 from methods.composition import Composition
+from methods.parts.view import View
 from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
@@ -56,7 +57,8 @@ class Cell:
     `sites` are its own where it does not follow the run's;
     `role` says why the cell runs, `beside` of a smaller model what it is compared with, and
     `retrained` how its weights were (see `CellRecord`). Its `protocol` is `matched` beside the
-    published cells of protocol `paper`. `aliases` are labels of the same composition.
+    published cells of protocol `paper`. `view` is what of the image a method of kind image looks
+    at. `aliases` are labels of the same composition.
     """
 
     backbone: str
@@ -76,6 +78,7 @@ class Cell:
     protocol: str = "matched"
     beside: Mapping[str, float] = field(default_factory=dict, compare=False)
     retrained: Retrained | None = field(default=None, compare=False)
+    view: View | None = None
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -96,15 +99,20 @@ class Cell:
     @property
     def stochastic(self) -> bool:
         """Whether the result depends on the seed."""
-        return self.composition is not None and self.composition.stochastic
+        return self.parts is not None and self.parts.stochastic
+
+    @property
+    def parts(self) -> Composition | View | None:
+        """What decides on the tokens left; None of the dense model, a smaller image, the oracle."""
+        return self.composition or self.view
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that the result depends on; the order of the run is no part of it."""
         # Without a composition: a smaller image is told by its size, the oracle by its kind.
         composition: Any = "oracle" if self.kind == "oracle" else None
-        if self.composition:
-            composition = self.composition.canonical()
+        if self.parts:
+            composition = self.parts.canonical()
         # Two cells without a plan differ in what could not be reached.
         removals: Any = None
         unreachable = None
@@ -184,9 +192,9 @@ def planned_record(
         family=cell.method.method.family,
         stochastic=cell.stochastic,
         options=dict(cell.method.options),
-        composition=cell.composition.canonical() if cell.composition else None,
-        blind=cell.composition is not None and cell.composition.blind,
-        chooses=cell.composition is not None and cell.composition.chooses,
+        composition=cell.parts.canonical() if cell.parts else None,
+        blind=cell.parts is not None and cell.parts.blind,
+        chooses=cell.parts is not None and cell.parts.chooses,
         role=cell.role,
         schedule=cell.setting.schedule if cell.setting else None,
         cls_window=cell.setting.cls_window if cell.setting else None,

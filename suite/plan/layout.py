@@ -28,6 +28,7 @@ from suite.plan.cells import DENSE, MATCHED, Cell, needs_rectangle
 from suite.plan.grid_budget import plan_near, solve_on_grid, solve_tokens_on_grid
 from suite.plan.schedule import ADAPTIVE, check_sites, default_sites, find_schedule
 from suite.plan.settings import Chosen, Resolved, Sites
+from suite.plan.view_budget import solve_view
 from suite.store.schema import Removal
 from suite.store.unstated import UNSTATED
 from suite.tries.settings import with_setting
@@ -90,9 +91,11 @@ def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: 
     composition = spelled.composition(model.provides)
     if composition:
         cell = replace(cell, reason=incompatibility(composition, model) or cell.reason)
-    elif method.method.kind == "oracle" and needs_rectangle(model):
+        return replace(cell, composition=composition)
+    view = method.method.view_of(**method.options)
+    if needs_rectangle(model) and (view is not None or method.method.kind == "oracle"):
         cell = replace(cell, reason=no_rectangle(model))
-    return replace(cell, composition=composition)
+    return replace(cell, view=view)
 
 
 def at_own_sites(cell: Cell, sites: Sites, shape: Shape) -> Cell:
@@ -173,6 +176,11 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec, alphas: Alphas | No
                 return adaptive_cell(cell, model, sites, alphas)
             problem = Problem(shape, reduction, sites, schedule, spec.flops_convention)
             return replace(cell, plan=solved(problem, budget, cell.protocol))
+        if cell.view is not None:
+            convention = spec.flops_convention
+            view, plan = solve_view(shape, cell.view, model.image_size, budget, convention)
+            size = model.image_size_for(view.grid)
+            return replace(cell, plan=plan, view=view, image_size=size)
         grid = nearest_grid(shape, budget, spec.flops_convention)
     except BudgetUnreachable as error:
         return replace(cell, reason=str(error), closest=error.nearest)
@@ -237,8 +245,14 @@ def with_seeds(cells: Iterable[Cell], seeds: int) -> list[Cell]:
     repeated = []
     for cell in cells:
         count = seeds if cell.plan and cell.stochastic else 1
-        repeated += [replace(cell, seed=seed) for seed in range(count)]
+        repeated += [seeded(cell, seed) for seed in range(count)]
     return repeated
+
+
+def seeded(cell: Cell, seed: int) -> Cell:
+    """The cell of one seed."""
+    view = cell.view and replace(cell.view, seed=seed)
+    return replace(cell, seed=seed, view=view)
 
 
 def merge_equal(cells: Iterable[Cell]) -> list[Cell]:

@@ -34,7 +34,14 @@ from suite.data.base import (
 from suite.data.images.composite import GARMENT_DICE, draw_garments
 from suite.data.images.fashion_mnist_files import load_full
 from suite.data.images.noise import LATTICE_BYTES, OCTAVES, SIDE, draw_noise
-from suite.data.images.sources import CLASSES, SPLITS, Garments, bundled, check_split
+from suite.data.images.sources import (
+    CLASSES,
+    SPLITS,
+    UNBUNDLED,
+    Garments,
+    bundled,
+    check_split,
+)
 from suite.data.loading.pixels import normalise, resize
 
 # Raise with any change that alters a pixel.
@@ -110,9 +117,10 @@ class FashionClutter(Dataset):
     classes = CLASSES
     mean, std = MEAN, STD
 
-    def __init__(self, garments: Garments, variant: int = 0) -> None:
+    def __init__(self, garments: Garments, variant: int = 0, split: str | None = None) -> None:
+        """`split` is what these garments are called, by default as in their file."""
         self.garments, self.variant = garments, variant
-        self.split, self.labels = garments.split, garments.labels
+        self.split, self.labels = split or garments.split, garments.labels
 
     def image(self, index: int) -> Pixels:
         """The canvas, (56, 56, 3)."""
@@ -159,13 +167,13 @@ class FashionClutter(Dataset):
 
 
 def open_garments(split: str, source: str | None = None) -> Garments:
-    """The garments of `split`: bundled by default for `dev` and `test`, the full ones for `train`.
+    """The garments of `split`: bundled by default for `dev` and `test`, the full ones for others.
 
     `source` is None, ``bundled``, ``full`` (searched on this machine) or the folder of the original
-    files.
+    files. Of `train` and `unbundled` nothing is bundled.
     """
     check_split(split)
-    if source == "bundled" or (source is None and split != "train"):
+    if source == "bundled" or (source is None and split not in ("train", UNBUNDLED)):
         return bundled(split)
     return load_full(split, local_path(source) if source not in (None, "full") else None)
 
@@ -179,4 +187,4 @@ def garments_for(request: Request, name: str) -> Garments:
 
 def open_clutter(request: Request) -> FashionClutter:
     """Open ``fashion-clutter``."""
-    return FashionClutter(garments_for(request, "fashion-clutter"))
+    return FashionClutter(garments_for(request, "fashion-clutter"), split=request.split)

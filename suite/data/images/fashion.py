@@ -32,9 +32,10 @@ class FashionMnist(Dataset):
     classes = CLASSES
     mean, std = MEAN, STD
 
-    def __init__(self, garments: Garments) -> None:
+    def __init__(self, garments: Garments, split: str | None = None) -> None:
+        """`split` is what these garments are called, by default as in their file."""
         self.garments = garments
-        self.split, self.labels = garments.split, garments.labels
+        self.split, self.labels = split or garments.split, garments.labels
 
     def image(self, index: int) -> Pixels:
         """The original photograph, (28, 28, 3)."""
@@ -69,4 +70,4 @@ class FashionMnist(Dataset):
 
 def open_fashion(request: Request) -> FashionMnist:
     """Open ``fashion-mnist``."""
-    return FashionMnist(garments_for(request, "fashion-mnist"))
+    return FashionMnist(garments_for(request, "fashion-mnist"), request.split)

@@ -14,7 +14,16 @@ import numpy as np
 from backbones.common.errors import UserError
 from backbones.common.paths import cache_home
 from suite.data.base import Pixels, one_line
-from suite.data.images.sources import PUBLISHED, SIDE, Garments, Sizes, check_split, from_arrays
+from suite.data.images.sources import (
+    PUBLISHED,
+    SIDE,
+    UNBUNDLED,
+    Garments,
+    Sizes,
+    check_split,
+    from_arrays,
+    without_bundled,
+)
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FOLDER_VARIABLE = "MAMBA_TOKEN_SUITE_FASHION_MNIST"
@@ -87,10 +96,12 @@ def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> Pixels:
 
 def load_full(split: str, folder: Path | None = None, sizes: Sizes = PUBLISHED) -> Garments:
     """All garments of `split` from the original files; UserError unless these are as published."""
-    prefix = "t10k" if check_split(split) == "test" else "train"
+    prefix = "t10k" if check_split(split) in ("test", UNBUNDLED) else "train"
     folder = find_folder(folder)
     images = read_array(folder, f"{prefix}-images-idx3-ubyte", (SIDE, SIDE))
     labels = read_array(folder, f"{prefix}-labels-idx1-ubyte", ())
+    if split == UNBUNDLED:
+        return without_bundled(from_arrays(images, labels, "test", sizes), sizes)
     return from_arrays(images, labels, split, sizes)
 
 

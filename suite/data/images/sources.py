@@ -4,7 +4,8 @@ Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747): 60,000 training
 photographs of garments, 28x28 grey. `dev` is 5,000 stratified training garments held out of
 `train`; 1,000 of them and 2,000 of the test garments, stratified, are bundled. A full `dev` or
 `test` begins with the bundled garments, so an index below 1,000 or 2,000 is the same garment, and
-the same image, with and without the full source.
+the same image, with and without the full source. `unbundled` are the other 8,000 test garments, for
+a reading of images that nobody has chosen by.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from suite.data.subset import stratified
 SIDE = 28
 ATLAS_COLUMNS = 40
 SPLITS = ("train", "dev", "test")
+UNBUNDLED = "unbundled"
 CLASSES = (
     "t-shirt",
     "trouser",
@@ -93,8 +95,9 @@ class Garments:
 
 def check_split(split: str) -> str:
     """`split` if Fashion-MNIST has it; UserError otherwise."""
-    if split not in SPLITS:
-        raise UserError(f"no split '{split}': {nearest(split, SPLITS)}")
+    known = (*SPLITS, UNBUNDLED)
+    if split not in known:
+        raise UserError(f"no split '{split}': {nearest(split, known)}")
     return split
 
 
@@ -123,15 +126,27 @@ def from_arrays(images: Pixels, labels: Pixels, split: str, sizes: Sizes = PUBLI
     return Garments(split, images[rows], file_labels[rows], rows, np.arange(pool))
 
 
+def without_bundled(test: Garments, sizes: Sizes = PUBLISHED) -> Garments:
+    """The garments of a full `test` but the bundled ones, of which distractors are still cut.
+
+    They show the same images as in `test`. Labels are those of the images to be shown alone.
+    """
+    count = sizes.test
+    turned = np.roll(np.arange(len(test.images)), -count)
+    labels = test.labels[count:]
+    pool = np.arange(len(labels), len(turned))
+    return Garments(test.split, test.images[turned], labels, test.source[turned], pool)
+
+
 @cache
 def bundled(split: str) -> Garments:
     """The bundled garments of `dev` or `test`; UserError for `train`, which is not bundled.
 
     They are read once in a process, and not to be written to.
     """
-    if check_split(split) == "train":
+    if check_split(split) in ("train", UNBUNDLED):
         raise UserError(
-            "the train split is not bundled: install Debian's dataset-fashion-mnist, "
+            f"the {split} split is not bundled: install Debian's dataset-fashion-mnist, "
             "or give the folder or the download"
         )
     labels, source = [], []

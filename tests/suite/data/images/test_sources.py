@@ -15,11 +15,13 @@ from suite.data.images.fashion_mnist_files import DEBIAN, load_full
 from suite.data.images.sources import (
     ASSETS,
     CLASSES,
+    UNBUNDLED,
     Garments,
     Sizes,
     bundled,
     from_arrays,
     split_rows,
+    without_bundled,
 )
 
 SMALL = Sizes(held_out=40, dev=10, test=20)
@@ -73,6 +75,20 @@ def test_full_source_draws_the_same_images_as_the_bundle() -> None:
     rows = np.array([1, 4, 9])
     assert FashionClutter(whole).content(rows) == FashionClutter(part).content(rows)
     assert FashionMnist(whole).content(rows) == FashionMnist(part).content(rows)
+
+
+def test_unbundled_garments_are_the_rest_of_test_and_show_the_same_images() -> None:
+    images, labels = fabricated(200, 1)
+    whole = from_arrays(images, labels, "test", SMALL)
+    rest = without_bundled(whole, SMALL)
+    assert len(rest.labels) == 200 - SMALL.test
+    beyond = np.arange(SMALL.test, 200)
+    assert np.array_equal(render(whole, beyond)[0], render(rest, beyond - SMALL.test)[0])
+    assert np.array_equal(rest.labels, whole.labels[beyond])
+    named = FashionClutter(rest, split=UNBUNDLED)
+    assert (named.split, len(named)) == (UNBUNDLED, len(rest.labels))
+    with pytest.raises(UserError, match="unbundled split is not bundled"):
+        bundled(UNBUNDLED)
 
 
 def test_the_content_of_images_follows_all_that_they_show() -> None:
