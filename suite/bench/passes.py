@@ -13,7 +13,7 @@ from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
 from methods.parts.view import View
 from suite.bench.timing import now, seconds
-from suite.evaluation.runner import embed
+from suite.evaluation.runner import embed, seen
 
 Observer = Callable[[Reducer, TokenSequence], TokenSequence]
 
@@ -59,8 +59,12 @@ class Pass:
         return calls
 
     def reducer_seconds(self) -> float:
-        """Seconds inside the reducers of one pass."""
+        """Seconds inside the reducers of one pass, or in finding and making its view."""
         times = []
+        if self.view is not None:
+            started = now()
+            seen(self.images, None, self.image_size or self.model.image_size, self.view)
+            times.append(now() - started)
 
         # in the pass, where the caches are as full of other data as they really are
         def time(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:

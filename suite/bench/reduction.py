@@ -60,7 +60,7 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
         runs: dict[str, Callable[[], float]] = {}
         for cell in cells:
             # the whole pass and its reducers take turns too, or drift would change the share
-            timed = Pass(model, images, cell.reducers())
+            timed = Pass(model, images, cell.reducers(), cell.view, cell.image_size)
             runs[cell.key] = timed.seconds
             runs[f"{cell.key} alone"] = timed.reducer_seconds
         with torch.inference_mode():

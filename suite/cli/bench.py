@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from backbones.common.errors import UserError
-from methods.spec import parse
+from methods.spec import MethodSpec, parse
 from suite.bench.spec import BenchSpec
 from suite.cli.paths import absolute
 from suite.cli.run_options import Verbose
@@ -237,14 +237,18 @@ def notify(line: str) -> None:
 
 
 def _reducing(spec: BenchSpec) -> BenchSpec:
-    """`spec` with the methods that reduce a sequence of tokens; UserError if there is none."""
-    methods = tuple(text for text in spec.methods if parse(text).composition() is not None)
+    """`spec` with the methods whose own work can be timed; UserError if there is none."""
+    methods = tuple(text for text in spec.methods if _works(parse(text)))
     if not methods:
         raise UserError(f"{', '.join(spec.methods)} reduces no tokens: name methods that do")
     for text in spec.methods:
         if text not in methods:
             notify(f"left out: {text} reduces no tokens")
     return spec.model_copy(update={"methods": methods})
+
+
+def _works(method: MethodSpec) -> bool:
+    return method.composition() is not None or method.method.view is not None
 
 
 def _check_gpu(device: str) -> None:

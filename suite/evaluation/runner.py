@@ -318,14 +318,18 @@ def embed(
     `index` (B,) are the numbers of the images. Of a `view` the tokens are those of its window.
     """
     if view is not None:
-        numbers = torch.arange(len(images), device=images.device) if index is None else index
-        window = cropped(images, numbers, view)
         sized = model if size == model.image_size else model.resized(size)
-        return sized, leading(sized.embed(shrink(window, size), index), view.patches)
+        return sized, leading(sized.embed(seen(images, index, size, view), index), view.patches)
     if size == model.image_size:
         return model, model.embed(images, index)
     resized = model.resized(size)
     return resized, resized.embed(shrink(images, size), index)
+
+
+def seen(images: Tensor, index: Tensor | None, size: int, view: View) -> Tensor:
+    """The window that `view` has of images, or clips, made `size` pixels wide."""
+    numbers = torch.arange(len(images), device=images.device) if index is None else index
+    return shrink(cropped(images, numbers, view), size)
 
 
 def shrink(images: Tensor, size: int) -> Tensor:

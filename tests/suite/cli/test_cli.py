@@ -248,12 +248,21 @@ def test_bench_reduction_takes_all_methods_that_reduce(small: Specs, capsys: Out
     assert run([*line.split(), "--threads", "1", "--json"]) == 0
     out, progress = capsys.readouterr()
     rows = json.loads(out)
-    left_out = {"none", "oracle", "permute", "downsample"}
+    # on so small a grid no number of patches comes near the budget of a window
+    left_out = {"none", "oracle", "permute", "downsample", "crop-shrink"}
     # methods that come to the same composition are timed once, under all their names
     timed = {name for row in rows for name in row["method"].split(" = ")}
     assert timed == set(METHODS) - left_out
     assert all(row["reduction_ms"] > 0 for row in rows)
     assert "left out: downsample reduces no tokens" in progress
+    assert "crop-shrink" in progress
+
+
+def test_bench_reduction_times_the_look_of_a_view(capsys: Out) -> None:
+    line = "bench reduction --backbone vim_nano --methods crop-shrink --budget 0.4 --batch-size 2"
+    assert run([*line.split(), "--rounds", "1", "--threads", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert 0 < row["reduction_ms"] < row["reduced_ms"]
 
 
 @pytest.mark.parametrize(
