@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.formatting import budget_name, percent, points, present
+from reports.formatting import percent, points, present, share_removed
 from reports.report_data import ReportData
 from reports.run import Row, sequence
 from reports.style import DENSE, PLAIN, group
@@ -225,4 +225,4 @@ def _off(row: Row, budget: float) -> str:
     removed = row["removed"]
     if not removed or not present(removed) or not other_work(removed, budget, row["coarse"]):
         return ""
-    return f"−{budget_name(round(float(removed), 2))}"
+    return share_removed(removed, budget)

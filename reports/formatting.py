@@ -128,6 +128,12 @@ def budget_name(value: Any) -> str:
     return f"{float(value) * 100:g} %" if present(value) else "dense"
 
 
+def share_removed(removed: Any, budget: Any) -> str:
+    """Format a share that is not the budget: ``−39 %``, or ``−40.3 %`` near a budget of 40 %."""
+    near = round(float(removed), 2) == round(float(budget), 2)
+    return f"\u2212{percent(removed, 1 if near else 0)} %"
+
+
 def unit(values: Iterable[Any]) -> tuple[float, str]:
     """Return the divisor and SI prefix for the largest of `values`."""
     top = max((value for value in values if present(value)), default=0.0)

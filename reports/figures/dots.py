@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from reports.figures.canvas import ABOVE, NOTE, THIN, Style, panel_width, stroke
 from reports.figures.fonts import inches, wrapped
-from reports.formatting import budget_name, fold, percent, present
+from reports.formatting import budget_name, fold, percent, present, share_removed
 from reports.style import Looks
 from suite.stats.compare import other_work
 
@@ -80,4 +80,4 @@ def ranking(part: pd.DataFrame) -> tuple[pd.DataFrame, float]:
 def share_off(row: Mapping[Any, Any], budget: float) -> str:
     """Return the share of FLOPs removed, in brackets, if that is not the budget."""
     away = present(row["removed"]) and other_work(row["removed"], budget, row["coarse"])
-    return f" (\u2212{percent(row['removed'], 0)} %)" if away else ""
+    return f" ({share_removed(row['removed'], budget)})" if away else ""

@@ -59,7 +59,8 @@ class AdaptiveCounts(Stored):
     content: str
     """hash of what these hold"""
     removed: dict[str, float] = {}
-    """share of FLOPs removed of an image, by percentile over the images"""
+    """share of FLOPs removed of an image, by percentile over the images that were evaluated; before
+    that over those that alpha was solved on"""
 
 
 class ClassificationMetrics(Stored):

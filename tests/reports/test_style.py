@@ -146,6 +146,7 @@ def test_latex_by_hand() -> None:
         (text.interval(0.1, 0.2), "[10.0, 20.0]"), (text.interval(None, 0.2), ""),
         (text.interval(-0.00004, 0.1, signed=True), "[−0.004, +10.0]"), (text.interval(0.0, 1e-18, signed=True), "[0.0, 0.0]"),
         (text.p_value(0.0004), "<0.001"), (text.p_value(0.0512), "0.051"), (text.budget_name(0.4), "40 %"),
+        (text.share_removed(0.387, 0.4), "−39 %"), (text.share_removed(0.4031, 0.4), "−40.3 %"),
         (text.budget_name(None), "dense"), (text.unit([3.1e9, 2e8]), (1e9, "G")), (text.unit([]), (1.0, "")),
     ],
 )  # fmt: skip
