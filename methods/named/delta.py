@@ -23,6 +23,10 @@ softplus. The $r$ tokens of lowest score are dropped, the others stand in their 
 MTR's score without its merge, so the two together say what merging adds. It is the same composition
 as `mtr[weights=drop]`.
 
+`delta@adaptive`, a schedule that other scores can have, too, drops of each image the tokens whose
+score is below its mean less $\\alpha$ deviations, as TE-VMamba (Huang et al., CVPR 2026) prunes by
+this score.
+
 **Cost.** No matrix products; the mean of $\\Delta$ over channels is $E$ additions a token and
 direction.
 """,
