@@ -1,6 +1,7 @@
 """Adaptive counts on a budget: alpha solved in the mean, distributions by hand, runs that keep alpha."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,9 @@ def test_the_mean_of_the_images_it_is_solved_on_meets_the_budget(small: Specs) -
         assert spread == sorted(spread)
         assert spread[0] < spread[-1]
         assert cell.key in prepared.keys
+        # As a worker elsewhere receives it.
+        sent = pickle.loads(pickle.dumps(cell))
+        assert (sent.key, sent.steps()) == (cell.key, cell.steps())
     (first, *_) = notes_on_alphas(prepared)
     assert first.startswith("alpha of delta at -20 % on vim_mini: ")
     assert "solved on 18 test images, none of them evaluated (hash " in first
@@ -227,6 +231,8 @@ def test_terminal_tables_and_export_say_not_shape_static(
     assert "adaptive, not shape-static" in shown
     assert f"not shape-static, 9 in 10 images lose {low} to {high} % of the FLOPs" in shown
     report = ReportData.of(load(folder))
+    coarse = report.frame.set_index("label")["coarse"]
+    assert coarse.to_dict() == {"none": False, "delta@constant-ratio": False, record.label: True}
     heads, rows = printed(report.frame, report.run.convention)
     cells = [dict(zip(heads, row, strict=True)) for row in rows]
     (flagged,) = [row for row in cells if row["Setting"] == "adaptive, not shape-static"]
