@@ -12,6 +12,7 @@ from reports.formatting import budget_name, interval, percent, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from suite.stats.correctness import counted
+from suite.stats.recovery_words import recovery_answer
 
 NEEDS = stored("retrained")
 OPTIONAL = stored("retraining_curve")
@@ -66,7 +67,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         key="retrained",
         part="answer",
         title="What does retraining win back?",
-        sentence=_best(report, rows),
+        sentence=recovery_answer(rows.to_dict("records"), report.title),
         figures=tuple(figures),
         tables=tuple(tables),
         notes=(*sentences, READING),
@@ -83,20 +84,6 @@ def _figure(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
         "alike.",
         f"Top-1 before and after retraining on {backbone}, a line for each method.",
         backbone=backbone,
-    )
-
-
-def _best(report: ReportData, rows: pd.DataFrame) -> str:
-    """For which method most of the loss is won back."""
-    shown = rows.dropna(subset=["won_back"])
-    if shown.empty:
-        return "No method loses so much on these images that a share won back could be told."
-    row = shown.loc[shown["won_back"].idxmax()]
-    ends = interval(row["won_back_low"], row["won_back_high"])
-    return (
-        f"Retraining wins back most for {report.title(row['label'])} on {row['backbone']} at "
-        f"{budget_name(row['budget'])} of FLOPs removed: {percent(row['won_back'])} % {ends} of "
-        "its loss."
     )
 
 

@@ -12,6 +12,7 @@ from suite.config.command_line import command_line
 from suite.retrain.files import WEIGHTS, Finished
 from suite.retrain.run import Outcome
 from suite.stats.correctness import counted
+from suite.stats.recovery_words import recovery_answer, share_words
 from suite.system.durations import duration
 from suite.terminal.findings import Findings
 from suite.terminal.tables import light_table
@@ -28,7 +29,7 @@ def findings(outcome: Outcome, folder: Path) -> Findings:
     answers = []
     for backbone in dict.fromkeys(row["backbone"] for row in outcome.rows):
         own = [row for row in outcome.rows if row["backbone"] == backbone]
-        answers.append((answer(own), [retrained_table(own, outcome)]))
+        answers.append((recovery_answer(own), [retrained_table(own, outcome)]))
     if not answers:
         answers.append(("No retrained weights have a result beside their control.", []))
     headline = outcome.result.headline
@@ -39,27 +40,6 @@ def findings(outcome: Outcome, folder: Path) -> Findings:
         sentences=[price(outcome), use_of(outcome, folder)],
         details=[*curves(outcome.finished.values()), *headline.paragraphs],
     )
-
-
-def answer(rows: Sequence[Row]) -> str:
-    """For which method retraining wins back most on one backbone, in a line."""
-    backbone = rows[0]["backbone"]
-    shown = [row for row in rows if row["won_back"] is not None]
-    if not shown:
-        return f"No loss is shown on {backbone} on these images that could be won back."
-    best = max(shown, key=lambda row: row["won_back"])
-    return (
-        f"Retraining wins back most for {best['label']} on {backbone} at "
-        f"-{100 * best['budget']:.4g} % FLOPs: {share(best)} of its loss."
-    )
-
-
-def share(row: Row) -> str:
-    """The share of the loss that was won back, with its interval."""
-    if row["won_back"] is None:
-        return ""
-    low, high = 100 * row["won_back_low"], 100 * row["won_back_high"]
-    return f"{100 * row['won_back']:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
@@ -79,7 +59,7 @@ def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
                 f"-{100 * row['budget']:.4g} %",
                 percent(row["top1_before"]),
                 percent(row["top1"]),
-                share(row),
+                share_words(row),
                 interval(row, "behind"),
             )
     return table

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from backbones.common.errors import UserError
@@ -212,6 +215,39 @@ def test_of_undivided_data_only_what_is_held_out_is_evaluated(
     evaluated, trained = retraining.prepared.indices.tolist(), retraining.data.rows.tolist()
     assert sorted(evaluated + trained) == list(range(12))
     assert len(evaluated) == 3
+
+
+@pytest.mark.slow
+def test_two_processes_end_in_the_weights_of_one(pictures: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from backbones.models.sizes import MambaConfig\n"
+        "from backbones.models.vim import Vim\n"
+        "def net(classes=3):\n"
+        "    sizes = dict(dim=16, depth=4, states=4, image_size=32, patch=4, stride=4)\n"
+        "    return Vim('net', MambaConfig(**sizes, classes=classes))\n"
+    )
+    more = ("--checkpoint", "random", "--methods", "tome,random", "--no-report")
+    more += ("--budgets", "0.3", "--epochs", "2")
+    for count in (1, 2):
+        begin = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        begin += ["--nproc-per-node", str(count), "-m", "suite"]
+        words = line(pictures, tmp_path / str(count), *more)
+        words[words.index("vim_sprig")] = f"{own}:net"
+        done = subprocess.run(
+            [*begin, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        # One of them alone compares.
+        assert done.stdout.count("3 trainings of") == 1
+    for name in ("net-none", "net-tome-0.3", "net-random-0.3"):
+        file = Path("here", "weights", f"{name}.safetensors")
+        alone, together = (load_file(tmp_path / place / file) for place in ("1", "2"))
+        for key, tensor in alone.items():
+            torch.testing.assert_close(together[key], tensor, rtol=1e-2, atol=2e-4, msg=key)
 
 
 def test_names_of_files_are_told_apart() -> None:

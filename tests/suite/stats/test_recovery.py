@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from suite.stats.recovery import won_back
+from suite.stats.recovery_words import recovery_answer
 
 Bits = NDArray[np.bool_]
 
@@ -68,3 +69,20 @@ def test_all_or_nothing_has_an_interval_of_a_width() -> None:
         assert found[1].low < share < found[1].high
         # One image in 400 that no draw shows, as a share of a loss of about 30 %.
         assert 0.01 < found[1].high - found[1].low < 0.1
+
+
+def test_the_answer_names_the_most_and_claims_no_gain_that_is_not_shown() -> None:
+    control = {"backbone": "net", "label": "none", "budget": None, "won_back": None}
+    row = {"backbone": "net", "label": "a", "budget": 0.4, "won_back": 0.25}
+    row |= {"won_back_low": 0.1, "won_back_high": 0.4}
+    more = row | {"label": "b", "won_back": 0.5, "won_back_low": 0.3, "won_back_high": 0.8}
+    where = "on net at -40 % FLOPs"
+    assert recovery_answer([control, row, more], str.upper) == (
+        f"Retraining wins back most for B {where}: 50 % [30, 80] of its loss."
+    )
+    open_ended = more | {"won_back_low": -0.1}
+    assert recovery_answer([control, row, open_ended]) == (
+        f"No gain by retraining is shown: most for b {where}, 50 % [-10, 80] of its loss."
+    )
+    nothing = row | {"won_back": float("nan")}
+    assert recovery_answer([control, nothing]).startswith("No method loses so much")

@@ -1,0 +1,37 @@
+"""What retraining won back in a line, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Record = Mapping[Any, Any]
+
+
+def recovery_answer(rows: Sequence[Record], called: Callable[[str], str] = str) -> str:
+    """For which method most of the loss was won back, and whether that is shown, in a line.
+
+    `rows` are those of the table ``retrained``; `called` gives what a method is called.
+    """
+    lossy = [row for row in rows if is_known(row["won_back"])]
+    if not lossy:
+        return "No method loses so much on these images that a share won back could be told."
+    best = max(lossy, key=lambda row: row["won_back"])
+    where = f"{called(best['label'])} on {best['backbone']} at -{100 * best['budget']:.4g} % FLOPs"
+    if best["won_back_low"] <= 0:
+        return f"No gain by retraining is shown: most for {where}, {share_words(best)} of its loss."
+    return f"Retraining wins back most for {where}: {share_words(best)} of its loss."
+
+
+def share_words(row: Record) -> str:
+    """The share of a method's loss that was won back, with its interval; empty without a loss."""
+    if not is_known(row["won_back"]):
+        return ""
+    low, high = 100 * row["won_back_low"], 100 * row["won_back_high"]
+    return f"{100 * row['won_back']:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def is_known(value: Any) -> bool:
+    """Whether it is a number."""
+    return value is not None and not math.isnan(value)
