@@ -13,6 +13,7 @@ from backbones.common.errors import UserError
 from suite.comparison import Result, plain_rows, run_comparison
 from suite.execution.choose import Executor
 from suite.execution.local import execute
+from suite.execution.moved_data import recorded_spec
 from suite.retrain.cells import with_retrained
 from suite.retrain.files import Finished
 from suite.retrain.prepare import Retraining, prepare_retraining
@@ -92,7 +93,9 @@ def trained(
     # One process of a group begins the run and holds the lock for all.
     if not group.is_main:
         return train_all(retraining, folder, group, say)
-    with session(folder, retraining.spec, resume) as store, store.lock("training", False) as free:
+    # The same data may lie elsewhere now.
+    spec = recorded_spec(folder, retraining.spec)
+    with session(folder, spec, resume) as store, store.lock("training", False) as free:
         if not free:
             raise UserError(
                 f"another process trains in {folder}: wait for it, or choose another --name"

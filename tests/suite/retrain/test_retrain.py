@@ -86,9 +86,12 @@ def test_from_pictures_to_a_page(
     curve = pd.read_parquet(folder / "analyses" / "retraining_curve.parquet")
     assert curve["epoch"].tolist() == [1, 1, 1]
 
-    # Nothing is trained again.
+    # Nothing is trained again, also where the data lie elsewhere.
     monkeypatch.setattr(Trainer, "run", None)
-    assert run_cli(line(pictures, tmp_path, *asked, "--json")) == 0
+    moved = shutil.copytree(pictures / "photos", tmp_path / "moved")
+    again = line(pictures, tmp_path, *asked, "--json")
+    again[again.index("--data") + 1] = f"imagefolder:{moved}"
+    assert run_cli(again) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["label"] for row in document["retrained"]] == ["none", "tome", "random"]
 
