@@ -19,7 +19,10 @@ RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", 
 
 @with_options(RunSpec(), without=RUNNING)
 def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
-    """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
+    """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time.
+
+    Cells that the same comparison has evaluated, in its folder of the default name, are done.
+    """
     from suite.plan.notes import (
         notes_on_alphas,
         notes_on_baselines,
@@ -32,6 +35,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.prepare import prepare
     from suite.plan.run_time import seconds_by_role
     from suite.plan.tuning_notes import notes_on_settings
+    from suite.store.run_folder import Store
     from suite.store.unstated import unstated_notes
     from suite.system.durations import duration
     from suite.terminal.lines import print_text
@@ -41,8 +45,10 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     prepared = prepared or prepare(spec)
     images = len(prepared.indices)
     records = prepared.records
+    folder = options.folder(spec.default_name())
+    done = Store(folder).finished() & {record.key for record in records}
     # Timed on a few batches of the dense model, which is all that runs here.
-    by_role = seconds_by_role(prepared)
+    by_role = seconds_by_role(prepared, done)
     seconds = sum(by_role.values())
     unstated = unstated_notes((record.label, record.reason) for record in records)
     if options.json:
@@ -50,6 +56,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
             "cells": [record.as_json() for record in records if record.shown],
             "further_cells": [record.as_json() for record in records if not record.shown],
             "images": images,
+            "done": len(done),
             "seconds": seconds,
             "seconds_by_role": by_role,
             "sites": {name: choice.record() for name, choice in prepared.sites.items()},
@@ -64,14 +71,17 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     if any(record.cls_window for record in records):
         print_text(f"{WINDOW_MEANS}.")
     print_table(plan_table([r for r in records if r.shown], spec.flops_convention))
-    for note in (*notes_on_further(prepared, by_role), *unstated, *notes_on_smaller(records)):
+    for note in (*notes_on_further(prepared, by_role, done), *unstated, *notes_on_smaller(records)):
         print_text(note)
     skipped = sum(record.status == "skipped" for record in records)
-    print_text(
-        f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} "
-        f"{prepared.dataset.kind}: "
-        f"about {duration(seconds)} on this machine, kernels compiled"
-    )
+    left = sum(record.status != "skipped" and record.key not in done for record in records)
+    on = f"{skipped} skipped, on {images:,} {prepared.dataset.kind}"
+    there = f"{len(done)} done in {folder}, " if done else ""
+    if left:
+        took = f"about {duration(seconds)} on this machine, kernels compiled"
+        print_text(f"{left} cells to run, {there}{on}: {took}")
+    else:
+        print_text(f"no cells to run, {there}{on}: the same command with compare shows the results")
     for warning in unreachable_budgets(prepared):
         print_text(f"WARNING: {warning}")
     if prepared.unused_split:

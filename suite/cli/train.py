@@ -203,7 +203,7 @@ def nothing_left_of(folder: Path, group: ProcessGroup) -> Iterator[None]:
 def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minutes: float) -> int:
     """Train on a user's images, and write weights and card beside each other."""
     from suite.system.hardware import check_precision, pick_device
-    from suite.terminal.lines import print_note
+    from suite.terminal.lines import print_note, print_result
     from suite.training.distributed import process_group
     from suite.training.fine_tune import prepare, seconds_left
 
@@ -217,10 +217,12 @@ def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minu
                 for note in prepared.notes:
                     print_note(f"note: {note}", sys.stdout)
                 about = duration(seconds_left(trainer))
-                print(f"{prepared.work}: about {about}; {wish.folder} is what it resumes from")
+                print_result(
+                    f"{prepared.work}: about {about}; {wish.folder} is what it resumes from"
+                )
             if not trainer.run(report_of(prepared), max_minutes * 60 or math.inf):
                 if group.is_main:
-                    print(STOPPED.format(trainer.done.epoch, trainer.recipe.epochs))
+                    print_result(STOPPED.format(trainer.done.epoch, trainer.recipe.epochs))
                 return 0
             if group.is_main:
                 finish(prepared)
@@ -231,16 +233,17 @@ def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minu
 
 def report_of(prepared: Prepared) -> Callable[[dict[str, float]], None]:
     """What prints the figures of an epoch, and how long the others will take."""
+    from suite.terminal.lines import print_result
+
     epochs = prepared.trainer.recipe.epochs
 
     def report(figures: dict[str, float]) -> None:
         epoch = int(figures["epoch"])
         left = duration(figures["seconds"] * (epochs - epoch))
         then = f", {left} left" if epoch < epochs else ""
-        print(
+        print_result(
             f"epoch {epoch} of {epochs}: loss {figures['loss']:.3f}, "
-            f"{100 * figures['top1']:.1f} % of the training images{then}",
-            flush=True,
+            f"{100 * figures['top1']:.1f} % of the training images{then}"
         )
 
     return report
@@ -248,6 +251,7 @@ def report_of(prepared: Prepared) -> Callable[[dict[str, float]], None]:
 
 def finish(prepared: Prepared) -> None:
     """Tell the accuracy on the held-out images, write weights and card, and say how to go on."""
+    from suite.terminal.lines import print_result
     from suite.training.own_export import compare_command, held_out_top1, write_results
 
     trainer, images = prepared.trainer, prepared.images
@@ -256,9 +260,10 @@ def finish(prepared: Prepared) -> None:
     top1 = held_out_top1(model, images, trainer.device)
     write_results(prepared, top1)
     where = f"of {images.split}" if images.split else "held out"
-    print(f"top-1: {100 * top1:.2f} % of the {len(images.held_rows):,} images {where}")
+    print_result(f"top-1: {100 * top1:.2f} % of the {len(images.held_rows):,} images {where}")
     out = prepared.wish.out
-    print(f"weights: {out}, card: {out.with_suffix('.md').name} beside it")
+    print_result(f"weights: {out}, card: {out.with_suffix('.md').name} beside it")
+    # whole, so that it can be copied
     print(f"compare methods on them: {compare_command(prepared.wish, images.split)}")
 
 
@@ -296,6 +301,7 @@ def finish_recipe(
     trainer: Trainer, max_minutes: float, images_from: str | None, final: bool
 ) -> int:
     """Train until the recipe or the time is over; then write the weights and their card."""
+    from suite.terminal.lines import print_result
     from suite.training import export
     from suite.training.images import FINAL, training_images
 
@@ -303,13 +309,13 @@ def finish_recipe(
 
     def report(figures: dict[str, float]) -> None:
         parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        print(f"{parts} of {recipe.epochs} epochs", flush=True)
+        print_result(f"{parts} of {recipe.epochs} epochs")
 
     finished = trainer.run(report, max_minutes * 60 or math.inf)
     if not trainer.group.is_main:
         return 0
     if not finished:
-        print(STOPPED.format(trainer.done.epoch, recipe.epochs))
+        print_result(STOPPED.format(trainer.done.epoch, recipe.epochs))
         return 0
     model = trainer.model.eval()
     model.load_state_dict(trainer.ema)
@@ -320,7 +326,7 @@ def finish_recipe(
         count = len(images.labels)
         top1 = export.accuracy(model, images, trainer.device)
         scores[split] = (top1, count)
-        print(f"top-1 on {split}: {100 * top1:.2f} % of {count:,} images")
+        print_result(f"top-1 on {split}: {100 * top1:.2f} % of {count:,} images")
     export.write_card(folder / f"{recipe.backbone}.md", recipe, trainer, scores)
-    print(f"weights and card in {folder}")
+    print_result(f"weights and card in {folder}")
     return 0

@@ -46,6 +46,7 @@ def verify(
     """
     from backbones.common.naming import split
     from methods.spec import parse_list
+    from suite.terminal.lines import print_result
     from suite.verify import backbone_contract
     from suite.verify.backbone_contract import backbone_lines
     from suite.verify.flops import flops_lines
@@ -61,7 +62,7 @@ def verify(
     for line in chain.from_iterable(parts):
         lines.append(line)
         if not as_json:
-            print(line.text, flush=True)
+            print_result(line.text)
     if not lines:
         raise UserError(
             f"nothing to verify: {method} reduces no token sequence, name a method that does"
@@ -72,5 +73,5 @@ def verify(
     else:
         # that nothing fails is said too
         shown = [state for state in VERBS if states[state] or state == "fails"]
-        print(", ".join(f"{states[state]} {VERBS[state]}" for state in shown))
+        print_result(", ".join(f"{states[state]} {VERBS[state]}" for state in shown))
     return 1 if states["fails"] else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from methods.base import SCHEDULES
 from suite.data.trained_on import training_of
@@ -75,10 +75,12 @@ def called(backbone: str, made_up: Sequence[str]) -> str:
     return f"{backbone}, made up in part: {', '.join(made_up)}" if made_up else backbone
 
 
-def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[str]:
+def notes_on_further(
+    prepared: Prepared, seconds: Mapping[Role, float], done: Collection[str] = frozenset()
+) -> list[str]:
     """Say of the cells that no main table shows how many they are, what for, and what they cost.
 
-    `seconds` are estimates by role.
+    `seconds` are estimates by role. Nothing is said of the cells of the keys `done`.
     """
     budget = f"-{100 * prepared.spec.headline_budget:.4g} % FLOPs"
     why: dict[Role, str] = {
@@ -89,7 +91,7 @@ def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[
         f"{why_evaluated(prepared)} (--no-across-schedules leaves them out)",
         "tokens": f"the methods by equal counts of tokens at {budget}, beside equal FLOPs",
     }
-    roles = Counter(cell.role for cell in prepared.cells if cell.plan)
+    roles = Counter(cell.role for cell in prepared.cells if cell.plan and cell.key not in done)
     notes = []
     for role, reason in why.items():
         if roles[role]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -43,18 +44,21 @@ def estimate_seconds(prepared: Prepared) -> float:
     return sum(seconds_by_role(prepared).values())
 
 
-def seconds_by_role(prepared: Prepared) -> dict[Role, float]:
+def seconds_by_role(prepared: Prepared, done: Collection[str] = frozenset()) -> dict[Role, float]:
     """Seconds for all cells of a run and its gallery, by role, as if none shared a prefix.
 
-    Loading and the report are not counted, nor the pictures of first errors, which are not known
-    before the run.
+    The cells of the keys `done` take none. Loading and the report are not counted, nor the pictures
+    of first errors, which are not known before the run.
     """
     pictures = len(pictured(prepared.indices, prepared.spec.gallery))
     total: dict[Role, float] = {}
     for name, model in prepared.models.items():
+        cells = [cell for cell in prepared.runnable[name] if cell.key not in done]
+        if not cells:
+            continue
         data = prepared.data[name].once()
         seconds = dense_seconds(model, data, prepared.device, prepared.spec.batch_size)
-        for cell in prepared.runnable[name]:
+        for cell in cells:
             # The gallery shows the first seed only.
             images = prepared.samples + (pictures if cell.seed == 0 and cell.shown else 0)
             own = seconds * passes(cell, model.describe()) * images

@@ -323,6 +323,13 @@ class Store:
         """Read the records of all cells, sorted by key; UserError if one is damaged."""
         return [read_record(path) for path in sorted((self.folder / "cells").glob("*.json"))]
 
+    def finished(self) -> frozenset[str]:
+        """Keys of the cells that a run which came to its end evaluated; none if it is damaged."""
+        try:
+            return frozenset(record.key for record in self.cells() if record.status == "ok")
+        except UserError:
+            return frozenset()
+
     def write_table(self, name: str, frame: pd.DataFrame | None) -> None:
         """Write a table derived from the cells; without rows the file is deleted."""
         path = self.folder / "analyses" / f"{name}.parquet"

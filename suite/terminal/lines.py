@@ -35,9 +35,17 @@ def print_text(text: str, style: str = "") -> None:
 def print_note(text: str, stream: TextIO | None = None) -> None:
     """Print a note, broken to the width of a terminal, whole in a file; by default to stderr."""
     stream = stream or sys.stderr
-    lines = wrapped(text, line_width()) if stream.isatty() else [text]
     with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
-        print("\n".join(lines), file=stream, flush=True)
+        print(_broken_on_terminal(text, stream), file=stream, flush=True)
+
+
+def print_result(text: str) -> None:
+    """Print a result at once, broken to the width of a terminal, a line of its own in a file."""
+    print(_broken_on_terminal(text, sys.stdout), flush=True)
+
+
+def _broken_on_terminal(text: str, stream: TextIO) -> str:
+    return "\n".join(wrapped(text, line_width())) if stream.isatty() else text
 
 
 def line_width() -> int:

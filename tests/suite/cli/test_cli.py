@@ -161,6 +161,34 @@ def test_a_plan_is_json_and_runs_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plan_says_which_cells_are_done(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    line = [*MINI, "--methods", "stride,random", "--no-baselines", "--budgets", "0.3"]
+
+    def planned(*more: str) -> str:
+        assert run(["plan", *line, *more]) == 0
+        return capsys.readouterr().out
+
+    count = len(json.loads(planned("--json"))["cells"])
+    further = len(json.loads(planned("--json"))["further_cells"])
+    assert f"\n{count + further} cells to run, 0 skipped, on 30 images: about" in planned()
+    assert run(["compare", *line, "--no-report", "--json"]) == 0
+    folder = Path(json.loads(capsys.readouterr().out)["run"])
+    told = f"{count + further} done in {folder}, 0 skipped, on 30 images: the same command with"
+    assert f"\nno cells to run, {told}" in planned()
+    document = json.loads(planned("--json"))
+    assert (document["done"], document["seconds"]) == (count + further, 0)
+    assert " done in " not in planned("--seeds", "1")  # another run
+    records = sorted((folder / "cells").iterdir())
+    records[0].unlink()
+    assert f"\n1 cells to run, {count + further - 1} done in {folder}, 0 sk" in planned()
+    records[1].write_text("{")
+    assert " done in " not in planned()
+
+
 @pytest.mark.usefixtures("unmade")
 def test_compare_writes_a_run_and_its_report(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

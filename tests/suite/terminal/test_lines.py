@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from suite.terminal.lines import print_note, wrapped
+from suite.terminal.lines import print_note, print_result, wrapped
 
 Out = pytest.CaptureFixture[str]
 NOTE = "no tuned settings: `python -m suite tune --methods mtr,tome`, then add what it prints"
@@ -39,3 +39,14 @@ def test_notes_are_broken_on_a_terminal_alone(capsys: Out, monkeypatch: pytest.M
     print_note(NOTE, terminal)
     assert max(map(len, terminal.getvalue().splitlines())) <= 44
     assert len(terminal.getvalue().splitlines()) == 3
+
+
+def test_results_are_broken_on_a_terminal_alone(
+    capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    print_result(NOTE)
+    assert capsys.readouterr() == (f"{NOTE}\n", "")
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    print_result(NOTE)
+    assert terminal.getvalue().splitlines() == wrapped(NOTE, 44)
