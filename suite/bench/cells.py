@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from math import isqrt
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from backbones import create_model
@@ -22,7 +23,9 @@ from suite.plan.prepare import prepare
 from suite.plan.settings import choose_settings
 from suite.store.find_run import run_spec
 from suite.system.hardware import DTYPES, check_precision
+from suite.terminal.progress import line
 
+PAUSE = 10.0  # seconds between two lines about the time left
 Notify = Callable[[str], None]
 
 
@@ -47,12 +50,13 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
                 if size != native.image_size or 1 not in spec.batches:
                     resized = random_model(text, spec, precision, device, image_size=size)
                     settings.append((resized, middle_budget, 1))
-            for model, of_budgets, batch in settings:
+            for number, (model, of_budgets, batch) in enumerate(settings, 1):
                 # times of other sizes and precisions must not share a key
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
                 chosen = choose_settings(methods, of_budgets, blind=blind_on(model))
                 cells = layout(name, model, chosen, of_budgets, context)
-                yield from _timed(model, precision, cells, batch, spec.rounds, device, notify)
+                part = f"part {number} of {len(settings)}"
+                yield from _timed(model, precision, cells, batch, spec.rounds, device, part, notify)
 
 
 def random_model(
@@ -87,8 +91,10 @@ def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iter
     prepared = prepare(on_device, further=False, folder=folder)
     for name, model in prepared.backbones.items():
         cells = [cell for cell in prepared.main if cell.backbone == name]
-        for batch in spec.batches:
-            yield from _timed(model, of_run.precision, cells, batch, spec.rounds, device, notify)
+        precision, count = of_run.precision, len(spec.batches)
+        for number, batch in enumerate(spec.batches, 1):
+            part = f"part {number} of {count}"
+            yield from _timed(model, precision, cells, batch, spec.rounds, device, part, notify)
 
 
 def cells_with_plan(cells: Iterable[Cell], notify: Notify) -> list[Cell]:
@@ -113,14 +119,33 @@ def _timed(
     batch: int,
     rounds: int,
     device: str,
+    part: str,
     notify: Notify,
 ) -> Iterator[Record]:
     timed = cells_with_plan(cells, notify)
     patches = model.describe().patches
     where = f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}"
-    notify(f"{where}: timing {len(timed)} passes in {rounds} rounds")
+    notify(f"{where}: timing {len(timed)} passes in {rounds} rounds, {part}")
     # the kernel that `auto` means here; a transformer has no scan
     mixers = model.mixers()
     kernel = mixers[0].chosen(device, DTYPES[precision]).kernel if mixers else "none"
-    for record in measure_speed(model, timed, batch, rounds, device):
+    for record in measure_speed(model, timed, batch, rounds, device, time_left(rounds, notify)):
         yield {**record, "precision": precision, "kernel": kernel}
+
+
+def time_left(rounds: int, notify: Notify) -> Callable[[int], None]:
+    """What says, between rounds and every `PAUSE` seconds, how many are done and the time left.
+
+    No bar of progress, which would be drawn while a pass is timed.
+    """
+    started = perf_counter()
+    said = started
+
+    def say(done: int) -> None:
+        nonlocal said
+        now = perf_counter()
+        if done < rounds and now - said >= PAUSE:
+            said = now
+            notify(line(rounds, "rounds", (0.0, 0), (now - started, done)))
+
+    return say

@@ -6,7 +6,7 @@ of the dense to the reduced pass of the same round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,10 +38,16 @@ GAIN = "{row[speedup]:.2f} [{row[speedup_low]:.2f}, {row[speedup_high]:.2f}]"
 
 
 def measure_speed(
-    model: Backbone, cells: Sequence[Cell], batch: int, rounds: int, device: str
+    model: Backbone,
+    cells: Sequence[Cell],
+    batch: int,
+    rounds: int,
+    device: str,
+    after: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Record]:
     """Time `cells` of one backbone, the dense one first, on batches of random images or clips.
 
+    `after` gets how many rounds are done.
     A record is a row of the analysis ``bench``, but for precision and kernel: times in ms a batch,
     ``removed`` and shares as fractions.
     """
@@ -56,7 +62,8 @@ def measure_speed(
             images = random_images(sized, batch, device)
         passes[cell.key] = Pass(sized, images, cell.reducers(), cell.view, cell.image_size)
     with torch.inference_mode():
-        times = in_rounds({key: timed.seconds for key, timed in passes.items()}, rounds)
+        runs = {key: timed.seconds for key, timed in passes.items()}
+        times = in_rounds(runs, rounds, after)
         dense = times[cells[0].key]
         for cell in cells:
             timed = passes[cell.key]

@@ -41,16 +41,21 @@ def best_seconds(run: Run, at_least: float) -> float:
     return min(times)
 
 
-def in_rounds(runs: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, list[float]]:
+def in_rounds(
+    runs: Mapping[Key, Callable[[], float]],
+    rounds: int,
+    after: Callable[[int], None] = lambda done: None,
+) -> dict[Key, list[float]]:
     """The seconds that each run returns, by round; in a round each runs once, in turn.
 
-    A machine that gets slower in the meantime slows all alike, which is what makes ratios of the
-    times of one round worth more than ratios of medians.
+    `after` gets how many rounds are done. A machine that gets slower in the meantime slows all
+    alike, which is what makes ratios of the times of one round worth more than ratios of medians.
     """
     times: dict[Key, list[float]] = {key: [] for key in runs}
-    for _ in range(rounds):
+    for done in range(1, rounds + 1):
         for key, run in runs.items():
             times[key].append(run())
+        after(done)
     return times
 
 

@@ -20,7 +20,7 @@ from methods.reducer import Reducer
 from methods.spec import parse
 from reports.sections.bench import NEEDS
 from suite.bench import machine
-from suite.bench.cells import image_size_of, time_grid, time_run
+from suite.bench.cells import image_size_of, time_grid, time_left, time_run
 from suite.bench.memory import peak_mib
 from suite.bench.passes import Pass
 from suite.bench.spec import BenchSpec
@@ -209,6 +209,17 @@ def timed(small: Specs, **settings: Any) -> tuple[list[dict[str, Any]], list[str
     return list(time_grid(spec, "cpu", progress.append)), progress
 
 
+def test_the_time_left_is_said_between_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 104.0, 112.0, 118.0, 130.0])
+    monkeypatch.setattr("suite.bench.cells.perf_counter", lambda: next(clock))
+    said: list[str] = []
+    say = time_left(4, said.append)
+    for done in range(1, 5):
+        say(done)
+    # not after the first, which is soon, nor the third, soon after a line, nor at the end
+    assert said == ["2 of 4 rounds (50 %) in 12 s, about 12 s left"]
+
+
 def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
     rows, progress = timed(small, batches=(1, 3), lengths=(16,))
     # what the report reads, and what identifies a row
@@ -225,6 +236,8 @@ def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
     assert settings == [*native, ("none", 1, 16, "fp32")]
     left_out = "left out: mtr at 97 % on vim_mini: cannot remove"
     assert sum(left_out in line for line in progress) == 3
+    parts = [line for line in progress if " passes in 2 rounds, part " in line]
+    assert [line.rpartition(", ")[2] for line in parts] == [f"part {n} of 3" for n in (1, 2, 3)]
     for row in rows:
         assert row["images_per_second"] == pytest.approx(1e3 * row["batch"] / row["ms"])
         assert row["removed"] == pytest.approx(0.3 if row["budget"] else 0, abs=0.002)
