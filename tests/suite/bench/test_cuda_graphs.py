@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "depth": 4,
     "dim": 8,
     "states": 2,
-    "image_size": 32,
+    "image_size": 28,
     "patch": 4,
     "stride": 4,
 }
