@@ -33,7 +33,7 @@ def listed_rows(tables: Iterable[PublishedTable]) -> list[dict[str, Any]]:
                 "cells": len(cells),
                 "read": sum(value.is_read for value in cells),
                 "doubt": table.doubt,
-                "retrained": sum(value.retrained for value in cells),
+                "retrained": sum(bool(value.retrained) for value in cells),
                 "not_comparable": list(table.not_comparable),
                 "title": table.title,
                 "source": table.source,

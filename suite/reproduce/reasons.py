@@ -19,7 +19,8 @@ def stated_reasons(table: PublishedTable, value: Value) -> list[str]:
     """What the table itself says, the value's own reasons first."""
     reasons = list(value.not_comparable)
     if value.retrained:
-        reasons.insert(0, "retrained in the source, not here")
+        how = f" ({value.retrained})" if isinstance(value.retrained, str) else ""
+        reasons.insert(0, f"retrained in the source{how}, not here")
     if value.is_dense:
         return reasons
     doubt = [f"doubtful: {table.doubt}"] if table.doubt else []

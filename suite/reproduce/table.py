@@ -34,7 +34,7 @@ class Value(Written):
     ``top1``            in percent; ``drop`` points below the dense model's
     ``giga``            G operations of one image, as printed
     ``place``           where in the source it stands, or why nothing stands here
-    ``retrained``       whether the source trained the reduced model
+    ``retrained``       whether the source trained the reduced model, or how: "30 epochs"
     ``not_comparable``  further reasons why it is not what is measured here
     """
 
@@ -44,7 +44,7 @@ class Value(Written):
     drop: Annotated[float, Field(strict=True, ge=-100, le=100)] | None = None
     giga: Annotated[float, Field(strict=True, gt=0)] | None = None
     place: Text | None = None
-    retrained: bool = False
+    retrained: Annotated[bool, Field(strict=True)] | Text = False
     not_comparable: tuple[Text, ...] = ()
 
     @property

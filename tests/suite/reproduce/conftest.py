@@ -27,7 +27,9 @@ DIM = 64  # narrow, and wide enough that matching tokens costs less than it save
 SMALL = 0.04
 NARROW: dict[str, Callable[[], tuple[str, Table]]] = {
     "vim": lambda: (f"dim={DIM}", class_token(DIM, 24)),
+    "videomamba": lambda: (f"dim={DIM}", class_token(DIM, 24)),
     "vit": lambda: (f"dim={DIM},heads=2", transformer(DIM, 12)),
+    "deit": lambda: (f"dim={DIM},heads=2", transformer(DIM, 12)),
     "plainmamba": lambda: (f"dim={DIM}", plain(DIM, 36, 2)),
     "vmamba": lambda: ("dim=16", staged(16, 15, 2)),
 }

@@ -36,6 +36,10 @@ def test_a_table_tells_its_own() -> None:
     assert stated_reasons(AMVIM, AMVIM.dense) == []
     retrained = find_table("rmeeto-vim-small")
     assert stated_reasons(retrained, retrained.value("rmeeto", None)) == [
+        "retrained in the source (15 epochs), not here"
+    ]
+    unstated = find_table("evit-deit-small")
+    assert stated_reasons(unstated, unstated.value("evit", None)) == [
         "retrained in the source, not here"
     ]
 

@@ -17,6 +17,11 @@ from suite.reproduce.table import PublishedTable
 
 Out = pytest.CaptureFixture[str]
 Make = Callable[..., Path]
+# why a cell of a listed table cannot run, and what its table says of it
+BEYOND = {
+    "leaves no rectangle of tokens": "folded into a smaller square",
+    "hands decay on along one scan each way": "its alignment over four scans is not stated",
+}
 QUICK = ("--device", "cpu", "--threads", "1", "--batch-size", "4", "--seeds", "1")
 
 
@@ -34,9 +39,9 @@ def check_side_by_side(document: dict[str, Any], table: PublishedTable) -> None:
         assert row["place"] == (value.place or "")
         if row["status"] == "skipped":
             # what cannot run stands there with the reason, and with what was published
-            assert "leaves no rectangle of tokens" in row["reason"]
+            (said,) = (text for reason, text in BEYOND.items() if reason in row["reason"])
             assert row["published"] == pytest.approx((value.top1 or 0) / 100)
-            assert "folded into a smaller square" in row["incomparable"]
+            assert said in row["incomparable"]
             continue
         assert row["status"] == "ok"
         assert row["images"] == 2
@@ -54,7 +59,14 @@ def check_side_by_side(document: dict[str, Any], table: PublishedTable) -> None:
 
 
 # tables that differ from another one in the size of the backbone, which is narrowed to the same
-SIMILAR = {"rmeeto-vim-small", "rmeeto-vim-base", "amvim-vim-small", "tome-vit-small"}
+SIMILAR = {
+    "rmeeto-vim-small",
+    "rmeeto-vim-base",
+    "rmeeto-videomamba-small",
+    "rmeeto-videomamba-base",
+    "amvim-vim-small",
+    "tome-vit-small",
+}
 
 
 @pytest.mark.parametrize(
