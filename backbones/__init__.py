@@ -139,9 +139,9 @@ def create_model(
 
 def without_weights(name: str) -> Backbone:
     """Create a backbone for its sizes alone: of any size it takes no memory and no time."""
-    import torch
+    from backbones.common.shapes_alone import shapes_alone
 
-    with torch.device("meta"):
+    with shapes_alone():
         return create_model(name)
 
 
@@ -208,13 +208,12 @@ def _problem(made: Backbone) -> str:
 
 def _check_settings(source: Source, settings: dict[str, Any]) -> None:
     """UserError for settings that a backbone does not take, or whose weights fill the memory."""
-    import torch
+    from backbones.common.shapes_alone import shapes_alone
 
     if not settings:
         return
     try:
-        # On the meta device a model of any size is built at once, without memory for its weights.
-        with torch.device("meta"):
+        with shapes_alone():
             parameters = list(_built(source, settings).parameters())
     except TypeError as error:
         raise UserError(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone
 from backbones.checkpoints.branch import some
 from backbones.common.errors import UserError, describe_error
+from backbones.common.shapes_alone import shapes_alone
 from backbones.models.mambareg import MambaReg
 from backbones.models.sizes import ClipConfig, MambaConfig, RegisterConfig, ViTConfig
 from backbones.models.videomamba import VideoMamba
@@ -68,8 +69,7 @@ def adopt(model: nn.Module) -> Backbone:
     build = _family(model, state)
     _refuse_hidden(model)
     try:
-        # On the meta device nothing is drawn or filled.
-        with torch.device("meta"):
+        with shapes_alone():
             backbone = build(model, state)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise _cannot(

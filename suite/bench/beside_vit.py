@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError, describe_error
+from backbones.common.shapes_alone import shapes_alone
 from suite.bench.cells import Notify, random_model
 from suite.bench.cuda_graphs import captured
 from suite.bench.passes import random_images
@@ -207,7 +208,7 @@ def named_yardstick(name: str) -> Yardstick:
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """The model that `build` makes for its sizes alone, without memory for weights."""
-    with torch.device("meta"):
+    with shapes_alone():
         return without_fused(build().eval())
 
 

@@ -11,7 +11,7 @@ import torch
 from beside_straight_line import close, doubled, images
 from published_layouts import headed
 
-from backbones import create_model
+from backbones import create_model, without_weights
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.headed_mixer import HeadedMixer
@@ -45,8 +45,7 @@ Shaken = Callable[..., Backbone]
 
 @pytest.mark.parametrize("name", SIZES)
 def test_names_and_shapes_are_the_published_ones(name: str) -> None:
-    with torch.device("meta"):
-        model = create_model(name)
+    model = without_weights(name)
     state = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     assert state == headed(*SIZES[name])
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -65,8 +64,7 @@ def test_the_small_one_has_as_many_parameters_as_vim_nano() -> None:
 
 
 def test_only_blocks_two_and_three_are_flipped() -> None:
-    with torch.device("meta"):
-        model = create_model("adventurer_tiny")
+    model = without_weights("adventurer_tiny")
     flipped = [index for index, block in enumerate(model.blocks) if block.flipped]
     assert flipped == [2, 3] == [index for index in range(24) if is_flipped(index)]
 
