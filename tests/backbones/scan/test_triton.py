@@ -12,6 +12,7 @@ from backbones.scan.triton_scan import Tiles, triton_scan, triton_scan_backward
 
 BOTH = (False, True)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SLOW = pytest.mark.slow  # in the interpreter
 OPTIONAL = ("D", "z", "delta_bias", "carry")
 TOKENS = ("u", "delta", "B", "C", "z", "carry")
 
@@ -32,9 +33,9 @@ def relative(result: Any, expected: Any) -> float:
     ("reverse", "batch", "length", "width", "states", "left_out"),
     [
         (BOTH, 2, 6, 40, 4, ()),
-        (BOTH, 1, 9, 64, 16, ("carry",)),
-        ((True,), 2, 1, 3, 1, ("z",)),
-        ((False, True, True), 1, 5, 70, 3, ("D", "delta_bias")),
+        pytest.param(BOTH, 1, 9, 64, 16, ("carry",), marks=SLOW),
+        pytest.param((True,), 2, 1, 3, 1, ("z",), marks=SLOW),
+        pytest.param((False, True, True), 1, 5, 70, 3, ("D", "delta_bias"), marks=SLOW),
         (BOTH, 1, 4, 33, 5, OPTIONAL),
     ],
 )
@@ -59,7 +60,10 @@ def test_agrees_with_the_loop(
     assert torch.equal(summed.delta_mean, apart.delta_mean)
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(2.0, 25.0), (1.0, -14.0), (8.0, -3.0)])
+@pytest.mark.parametrize(
+    ("scale", "shift"),
+    [(2.0, 25.0), (1.0, -14.0), pytest.param(8.0, -3.0, marks=SLOW)],
+)
 def test_timescales_that_saturate_or_vanish(
     loop_scan: Any, make_inputs: Any, scale: float, shift: float
 ) -> None:
@@ -122,9 +126,9 @@ def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any
 @pytest.mark.parametrize(
     ("reverse", "batch", "length", "width", "states", "separate", "left_out", "shift"),
     [
-        (BOTH, 2, 6, 40, 4, False, (), 0.0),
+        pytest.param(BOTH, 2, 6, 40, 4, False, (), 0.0, marks=SLOW),
         (BOTH, 1, 9, 6, 3, True, ("carry",), 20.0),
-        ((True,), 1, 1, 3, 1, False, ("z",), -12.0),
+        pytest.param((True,), 1, 1, 3, 1, False, ("z",), -12.0, marks=SLOW),
         (BOTH, 1, 4, 33, 16, False, OPTIONAL, 0.0),
     ],
 )
@@ -157,6 +161,7 @@ def test_gradients_agree_with_autograd_in_fp64(
         assert float((gradient.cpu().double() - expected[name]).abs().max()) < 1e-5 * scale, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiles", [Tiles(32, 64, 3)])
 def test_however_the_work_is_cut(make_inputs: Any, tiles: Tiles) -> None:
     inputs = on_device(make_inputs(2, 1, 5, 40, 3))

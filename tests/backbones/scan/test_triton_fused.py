@@ -31,7 +31,14 @@ def both_directions(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
     )
 
 
-@pytest.mark.parametrize(("batch", "length", "width"), [(2, 5, 6), (1, 40, 70), (2, 1, 3)])
+@pytest.mark.parametrize(
+    ("batch", "length", "width"),
+    [
+        (2, 5, 6),
+        pytest.param(1, 40, 70, marks=pytest.mark.slow),
+        pytest.param(2, 1, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_convolution_and_its_gradients_agree_with_torch(
     batch: int, length: int, width: int
 ) -> None:
@@ -89,8 +96,15 @@ def test_gradients_of_addition_and_norm() -> None:
         torch.testing.assert_close(one.cpu().double(), other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("divide", [False, True])
-@pytest.mark.parametrize("needs", [TRACED, frozenset({"delta_mean"})])
+@pytest.mark.parametrize(
+    ("divide", "needs"),
+    [
+        (False, frozenset({"delta_mean"})),
+        (True, TRACED),
+        pytest.param(False, TRACED, marks=pytest.mark.slow),
+        pytest.param(True, frozenset({"delta_mean"}), marks=pytest.mark.slow),
+    ],
+)
 def test_the_mixer_made_of_them(
     monkeypatch: pytest.MonkeyPatch, divide: bool, needs: frozenset[str]
 ) -> None:

@@ -21,6 +21,13 @@ from methods.parts.score import SiteContext
 from methods.spec import parse
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# One of each program; the interpreter takes half a second a method.
+QUICK = (
+    "tome",
+    "evit",
+    "mtr[weights=delta-b,cls_window=1]",
+    "mtr[score=hidden-attention,direction=forward]",
+)
 MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 TEXTS = [
     *BY_COUNT,
@@ -74,7 +81,10 @@ def both(text: str, tokens: TokenSequence, remove: int) -> tuple[TokenSequence, 
     return fast, compose.reduced(composition, place, remove)
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    "text",
+    [text if text in QUICK else pytest.param(text, marks=pytest.mark.slow) for text in TEXTS],
+)
 def test_the_same_tokens_as_the_plain_path(
     fabricate: Callable[..., TokenSequence], text: str
 ) -> None:
@@ -137,7 +147,10 @@ def test_the_most_similar_is_the_first_of_the_largest_cosines(pair: bool) -> Non
     assert float((best == others.gather(1, cosine.argmax(2))).float().mean()) > 0.98
 
 
-@pytest.mark.parametrize("direction", ["both", "forward", "backward"])
+@pytest.mark.parametrize(
+    "direction",
+    ["both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward", "backward"))],
+)
 def test_hidden_attention(direction: str) -> None:
     generator = torch.Generator().manual_seed(0)
     delta = torch.rand(2, 3, 9, 70, generator=generator) / 4
