@@ -120,10 +120,18 @@ class Look:
 
 Looks = Mapping[str, Look]
 
+BAND_LETTERS = 16  # as many as in the words above the name, "no method shown"
+
 
 def title_of(label: object, looks: Looks) -> str:
     """Return what figures call a method; of one without a look its label."""
     return looks[str(label)].title if str(label) in looks else str(label)
+
+
+def above_band(label: str, looks: Looks) -> str:
+    """Name the blind baseline above a shaded band, which has no room for a long title."""
+    title = title_of(label, looks)
+    return title if len(title) <= BAND_LETTERS else "a blind method"
 
 
 def group(label: str) -> str:

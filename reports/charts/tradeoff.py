@@ -33,7 +33,7 @@ from reports.formatting import (
     present,
     unit,
 )
-from reports.style import Looks, title_of
+from reports.style import Looks, above_band, title_of
 from suite.stats.compare import same_answers
 from suite.stats.correctness import sample_name
 
@@ -81,7 +81,7 @@ def pareto(
                 "fillcolor": "@soft/0.14",
             }
         )
-        words = f"no method shown<br>to beat {safe(title_of(baseline, looks))}"
+        words = f"no method shown<br>to beat {safe(above_band(baseline, looks))}"
         notes.append(note(words, 11, x=place, yref="paper", y=1, name="shade"))
     return chart | {"at": {f"{budget:g}": float(cost) for budget, cost in at.items()}}
 

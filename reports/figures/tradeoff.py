@@ -31,7 +31,7 @@ from reports.figures.dots import dots
 from reports.figures.fonts import inches, wrapped
 from reports.figures.names import ENDS, Tag, beside, moved, near
 from reports.formatting import convention_words, unit
-from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, title_of
+from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, above_band, title_of
 from suite.stats.blind_baselines import BlindComparison
 from suite.stats.correctness import sample_name
 
@@ -258,7 +258,7 @@ def _shade(axes: Axes, part: pd.DataFrame, marks: Marks, looks: Looks) -> None:
         axes.axvspan(place - band / 2, place + band / 2, zorder=0, **grey)
         if not together or place - together[-1][-1][0] > room:
             together.append([])
-        together[-1].append((place, title_of(baseline, looks)))
+        together[-1].append((place, above_band(baseline, looks)))
     for neighbours in together:
         middle = (neighbours[0][0] + neighbours[-1][0]) / 2
         names = ", ".join(dict.fromkeys(baseline for _, baseline in neighbours))

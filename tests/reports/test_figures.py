@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reports import aggregate, charts, static_figures
+from reports import aggregate, charts, static_figures, style
 from reports import formatting as text
 from reports.figures.apart import STEP
 from reports.figures.canvas import columns, render
@@ -16,6 +16,7 @@ from reports.figures.tokens import grids
 from reports.figures.tradeoff import pareto
 from reports.page_panels import last_block
 from reports.report_data import ReportData
+from reports.style import above_band
 from reports.token_overlay import SPECIAL_COLOUR, VEIL, overlay
 
 
@@ -299,3 +300,9 @@ def test_points_of_a_single_budget_keep_clear_of_the_axis(report: ReportData) ->
 
 def test_a_legend_fills_its_rows() -> None:
     assert [columns(names) for names in (0, 1, 5, 6, 7, 10, 11)] == [1, 1, 5, 3, 4, 5, 4]
+
+
+def test_a_long_name_above_a_band_is_not_written_out() -> None:
+    looks = style.looks(["random", "crop-shrink[where=centre]"])
+    assert above_band("random", looks) == looks["random"].title
+    assert above_band("crop-shrink[where=centre]", looks) == "a blind method"
