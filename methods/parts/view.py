@@ -24,7 +24,7 @@ from methods.parts.features import rows
 
 PLACES = ("detail", "centre", "random")
 STEPS = 2  # places of the window on the side of a patch
-# Of a pixel's channel: its square, its share of two means and of their difference.
+# Of a pixel's colour: its square and that in a sum, its share of a mean and of the mean's square.
 OPERATIONS = 4
 
 
@@ -90,9 +90,16 @@ def detail(images: Tensor, cells: int) -> Tensor:
         frames = detail(images.transpose(1, 2).flatten(0, 1), cells)
         return frames.unflatten(0, (batch, -1)).mean(1)
     pixels = images.float()
-    means = F.avg_pool2d(pixels, 2)
-    variance = F.avg_pool2d(pixels * pixels, 2) - means * means
-    return F.adaptive_avg_pool2d(variance.mean(1, keepdim=True), cells).squeeze(1)
+    side = pixels.shape[-1] // 2 * 2
+    pixels = pixels[..., :side, :side]
+    # Rows first: sums of whole rows are fast, and leave half for the others.
+    pairs = pixels[..., ::2, :] + pixels[..., 1::2, :]
+    means = (pairs[..., ::2] + pairs[..., 1::2]) / 4
+    # The variance within 2 x 2 pixels, summed over a cell, is the energy less that of the means.
+    energies = []
+    for values in (pixels, means):
+        energies.append(F.adaptive_avg_pool2d((values * values).mean(1, keepdim=True), cells))
+    return (energies[0] - energies[1]).squeeze(1)
 
 
 def corners(images: Tensor, index: Tensor, view: View) -> Tensor:
@@ -140,6 +147,23 @@ def cropped(images: Tensor, index: Tensor, view: View) -> Tensor:
 
 def squares(images: Tensor, corner: Tensor, width: int) -> Tensor:
     """Squares (B, 3, W, W) of images (B, 3, S, S) from their top left `corner` (B, 2) on."""
+    # On a CPU copies of rows take a tenth of the time of a gather; a GPU would wait for the host.
+    return (copied if images.device.type == "cpu" else gathered)(images, corner, width)
+
+
+def copied(images: Tensor, corner: Tensor, width: int) -> Tensor:
+    """`squares`, image by image."""
+    cut = images.new_empty(len(images), images.shape[1], width, width)
+    for square, image, (top, left) in zip(cut, images, corner.tolist(), strict=True):
+        inside = image[:, top : top + width, left : left + width]
+        height = inside.shape[1]
+        square[:, :height] = inside
+        square[:, height:] = inside[:, -1:]
+    return cut
+
+
+def gathered(images: Tensor, corner: Tensor, width: int) -> Tensor:
+    """`squares`, all at once."""
     last = images.shape[-1] - 1
     steps = torch.arange(width, device=images.device)
     down, across = ((corner[:, axis, None] + steps).clamp_max(last) for axis in (0, 1))
