@@ -24,6 +24,7 @@ def listed_rows(tables: Iterable[PublishedTable]) -> list[dict[str, Any]]:
     """A row for each table: what it is of, and how many of its values were read."""
     rows = []
     for table in tables:
+        # The dense value only checks weights and data: a table is chosen for its methods.
         cells = [value for value in table.cells if not value.is_dense]
         rows.append(
             {
@@ -75,6 +76,7 @@ def plan_rows(
                 {
                     "method": value.method,
                     "budget": value.budget,
+                    # A method without chance has one cell, whatever number of seeds was asked for.
                     "seeds": len(cells) if cells and cells[0].stochastic else None,
                     "tokens_removed": plan.token_ratio if plan else None,
                     "gflops": plan.total[convention] / GIGA if plan else None,
@@ -115,6 +117,7 @@ def planned_table(table: PublishedTable, rows: Sequence[Mapping[str, Any]]) -> T
         shown.add_row(
             row["method"],
             "" if budget is None else f"{100 * budget:.4g} %",
+            # The dense model removes nothing: an empty field reads better than 0.0 %.
             _percent(row["tokens_removed"] or None),
             _giga(row["gflops"]),
             _giga(row["printed_gflops"]),
@@ -127,6 +130,7 @@ def planned_table(table: PublishedTable, rows: Sequence[Mapping[str, Any]]) -> T
 def measured_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Published, measured, and their difference, each with its interval."""
     first = rows[0]
+    # Rows without a result have no images, and the first may be one.
     images = next((int(row["images"]) for row in rows if _known(row["images"])), 0)
     shown = light_table(
         f"{first['name']} on {first['backbone']}, {images:,} images: top-1 (%) and drops (points)",
@@ -137,12 +141,14 @@ def measured_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "difference",
     )
     for row in rows:
+        # Where there is no value, say whether the cell failed or was skipped.
         measured = row["status"]
         if _known(row["measured"]):
             ends = _ends(row["measured_low"], row["measured_high"])
             measured = f"{_points(row['measured'])} {ends}"
         difference = ""
         if _known(row["deviation"]):
+            # With signs: an interval that holds zero must be seen at a glance.
             ends = _ends(row["deviation_low"], row["deviation_high"], "+")
             difference = f"{_points(row['deviation'], '+')} {ends}"
         shown.add_row(
@@ -168,6 +174,7 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             unread.append(name)
     if unread:
         lines.append(f"nobody has read a value of {', '.join(unread)}")
+    # A table's own reasons are of its methods alone, so "all" leaves the dense model out.
     every = list(dict.fromkeys(cell_name(row) for row in rows if row["method"] != DENSE))
     for reason, names in reasons.items():
         lines.append(f"not comparable because {reason}: {_listed(names, every)}")
@@ -178,12 +185,14 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def reasons_of(row: Mapping[str, Any]) -> list[str]:
     """The reasons of a row, which a stored table has in one text."""
+    # A row of a plan was never stored, and has them as a list still.
     reasons = row["incomparable"]
     return [part for part in reasons.split("; ") if part] if isinstance(reasons, str) else reasons
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many published values lie in the intervals measured here."""
+    # The dense model's top-1 checks weights and data, not a reduction.
     compared = [row for row in rows if _known(row["deviation"]) and row["method"] != DENSE]
     if not compared:
         return "No published value could be compared."
@@ -204,12 +213,14 @@ def cell_name(row: Mapping[str, Any]) -> str:
 
 def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain values, None where there is none."""
+    # As objects first: a column of floats would turn None back into NaN, which JSON lacks.
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def _listed(names: Sequence[str], every: Sequence[str]) -> str:
     """The cells of these names, `every` of which but the dense model's is one word."""
     unique = list(dict.fromkeys(names))
+    # Of a table with a single cell its name says more than "all".
     return "all" if len(every) > 1 and unique == every else ", ".join(unique)
 
 
@@ -239,4 +250,5 @@ def _giga(value: float | None) -> str:
 
 
 def _known(value: Any) -> bool:
+    # Plain rows have None where those of a table have NaN.
     return value is not None and not pd.isna(value)

@@ -49,6 +49,7 @@ def with_retrained(
 
 def evaluated(plan: Prepared, training: Training) -> list[Cell]:
     """The cells of a comparison that the weights of `training` are evaluated under, too."""
+    # Whole, too: training helps a model even without a reduction.
     cells = [plan.dense[training.backbone]]
     trained = {(cell.label, cell.budget) for cell in training.cells}
     for cell in plan.cells:

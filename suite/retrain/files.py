@@ -66,6 +66,7 @@ class Files:
         UserError for weights that were changed, or that are of a training with another
         `fingerprint`.
         """
+        # Weights without a record are those of a process that died between the two.
         if not (self.weights.is_file() and self.record.is_file()):
             return None
         try:
@@ -77,6 +78,7 @@ class Files:
                 f"'{self.weights}' was trained from other weights, on other images or by another "
                 "version: delete it to train anew, or choose another --name"
             )
+        # After the cheap checks, since it reads the whole file.
         if finished.sha256 != sha256(self.weights):
             raise UserError(f"'{self.weights}' is torn or was changed: delete it to train anew")
         return finished

@@ -30,6 +30,7 @@ def findings(outcome: Outcome, folder: Path) -> Findings:
     for backbone in dict.fromkeys(row["backbone"] for row in outcome.rows):
         own = [row for row in outcome.rows if row["backbone"] == backbone]
         answers.append((recovery_answer(own), [retrained_table(own, outcome)]))
+    # A row needs its control, too: without that no share won back can be told.
     if not answers:
         answers.append(("No retrained weights have a result beside their control.", []))
     headline = outcome.result.headline
@@ -44,6 +45,7 @@ def findings(outcome: Outcome, folder: Path) -> Findings:
 
 def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
     """Top-1 of each method on one backbone with the weights as they came, and retrained."""
+    # There always is one: no row is made without its control.
     control = next(row for row in rows if row["budget"] is None)
     plan = outcome.retraining.prepared
     images = counted(control["images"], plan.dataset.kind, plan.dataset.split)
@@ -80,6 +82,7 @@ def price(outcome: Outcome) -> str:
     """What the trainings cost, in a sentence."""
     trainings = list(outcome.finished.values())
     seconds = sum(one.seconds for one in trainings)
+    # One recipe for all: they differ in backbone and reductions alone.
     first = trainings[0].retrained
     epochs = "1 epoch" if first.epochs == 1 else f"{first.epochs} epochs"
     steps = f"{epochs}, {first.steps:,} steps of {first.batch}"
@@ -92,6 +95,7 @@ def price(outcome: Outcome) -> str:
 def use_of(outcome: Outcome, folder: Path) -> str:
     """How to compare methods on retrained weights, in a sentence."""
     spec = outcome.retraining.prepared.spec
+    # The last, since the first is a control.
     training = outcome.retraining.trainings[-1]
     path = folder / WEIGHTS / f"{training.name}.safetensors"
     if path.is_relative_to(Path.cwd()):

@@ -79,6 +79,7 @@ class Retraining:
             backbone=training.backbone,
             dataset=data_name(spec.data),
             phases=(Phase(self.models[training.backbone].image_size, spec.epochs),),
+            # An epoch leaves out images that fill no batch: it would have no step.
             batch=min(spec.train_batch, len(self.data.rows)),
             learning_rate=spec.rate,
             # As in R-MeeTo's release: from 2e-5 down to 1e-6.
@@ -95,6 +96,7 @@ class Retraining:
         plans = [cell.reducers() for cell in training.cells] or [{}]
         if not self.spec.distill:
             return Lesson(plans)
+        # A copy, since these weights are also what the trainings begin with.
         teacher = copy.deepcopy(self.models[training.backbone]).eval().requires_grad_(False)
         return Lesson(plans, teacher, self.spec.distill)
 
@@ -128,6 +130,7 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
     trainings = laid_out(prepared, spec.mixed)
     for training in trainings:
         for cell in training.cells:
+            # Methods of the suite have gradients; a third party's code must show it.
             if file_digest(cell.method):
                 check_gradient(models[training.backbone], cell)
     # The plan has the settings in their one spelling.
@@ -140,6 +143,7 @@ def check_methods(spec: RetrainSpec) -> None:
     for method in parse_all(spec.methods):
         if method.method.kind != "sequence":
             raise UserError(f"{method} removes no token from a sequence: leave it out of retrain")
+        # A method that was never tuned has the schedule of its own.
         common = method.method.schedule if spec.schedule == TUNED else spec.schedule
         if (method.schedule or common) == ADAPTIVE.name:
             raise UserError(
@@ -163,6 +167,7 @@ def asked(prepared: Prepared, backbone: str) -> list[Cell]:
     """The cells of one seed of the methods that were asked for, in the order of the run."""
     cells = []
     for cell in prepared.cells:
+        # One training serves all seeds: one for each would multiply the price.
         if cell.backbone == backbone and cell.role == "asked" and cell.budget and not cell.seed:
             cells.append(cell)
     return cells
@@ -201,6 +206,7 @@ def in_files(trainings: Iterable[Training]) -> tuple[Training, ...]:
     for training in trainings:
         name = re.sub(r"[^\w.+-]+", "_", training.name).strip("_")[:100]
         if name in named:
+            # Names may differ only in what files cannot have, or beyond the cut.
             name = f"{name}-{digest(training.name)[:8]}"
         named[name] = replace(training, name=name)
     return tuple(named.values())
@@ -213,14 +219,17 @@ def check_gradient(model: Backbone, cell: Cell) -> None:
     parameter = next(copied.parameters())
     images = torch.zeros(2, shape.channels, size, size, dtype=parameter.dtype)
     mend = "let it compute tokens by operations that have gradients, outside torch.no_grad"
+    # The draw must not shift the random numbers of what comes after.
     with torch.enable_grad(), torch.random.fork_rng():
         tokens = copied.embed(images.to(parameter.device).normal_())
+        # A gradient at the first block has passed every site.
         start = tokens.branch.detach().requires_grad_()
         try:
             reduced = copied.run(replace(tokens, branch=start), plan=cell.reducers())
             logits = copied.readout(reduced)
             labels = torch.zeros(2, dtype=torch.long, device=logits.device)
             torch.autograd.backward(F.cross_entropy(logits, labels))
+        # It names its own mend.
         except UserError:
             raise
         except Exception as error:

@@ -57,6 +57,7 @@ class RetrainSpec(RunSpec):
         """The largest learning rate."""
         if self.learning_rate is not None:
             return self.learning_rate
+        # The linear scaling rule of Goyal et al., arXiv 1706.02677.
         return PUBLISHED_RATE * self.train_batch / PUBLISHED_BATCH
 
     def default_name(self) -> str:

@@ -33,6 +33,7 @@ def retraining_tables(
     controls: dict[str, Place] = {}
     for place, seeds in cells.items():
         trained = seeds[0].retrained
+        # Trained under no budget is how a control is told.
         if trained and not trained.budgets:
             controls[trained.backbone] = place
     rows = []
@@ -52,6 +53,7 @@ def retraining_tables(
         for what, at in places.items():
             if at in cells:
                 found[what] = outcomes_of(label, cells[at], results)
+        # A cell that failed takes with it the rows that it is compared in.
         if len(found) == len(places):
             rows.append(row_of(seeds[0], found))
     columns = list(TABLES["retrained"].columns)
@@ -78,6 +80,7 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
     dense, before, after, control = (
         found[what] for what in ("dense", "before", "after", "control")
     )
+    # Averaged over seeds first: several seeds of one image are not several images.
     low, high = wilson(round(float(after.correct.mean(axis=0).sum())), after.count)
     row: dict[str, Any] = {
         "backbone": trained.backbone,
@@ -100,6 +103,7 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
     if record.budget is not None:
         row |= difference("behind", control, after)
         hits = aligned(before, after)
+        # The dense model has no chance in it: its only seed.
         share = won_back(aligned(dense, before)[0][0], *hits)
         if share is not None:
             row |= {"won_back": share[0]}

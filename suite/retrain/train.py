@@ -62,6 +62,7 @@ def train_these(
             model = retraining.models[backbone]
             images[backbone] = retraining.data.images_for(model, retraining.crop, folder / STATES)
     seconds = {}
+    # All are timed before one begins, while the whole price can still be declined.
     for training in todo:
         with enough_memory(retraining, training):
             trainer = trainer_of(retraining, training, images[training.backbone], folder, group)
@@ -104,6 +105,7 @@ def trainer_of(
         spec.loaders,
         spec.kernel,
         group,
+        # Every training of a backbone begins with the same weights.
         lambda: copy.deepcopy(model),
         retraining.beginning(training),
         retraining.lesson(training),
@@ -139,6 +141,7 @@ def progress(
     the time that an epoch takes.
     """
     epochs = trainer.recipe.epochs
+    # A training cut off before its last record has no epoch left.
     expected = seconds / max(1, epochs - trainer.done.epoch)
 
     def report(figures: dict[str, float]) -> None:
@@ -163,6 +166,7 @@ def finish(retraining: Retraining, training: Training, trainer: Trainer, files: 
     spec, recipe, done = retraining.spec, trainer.recipe, trainer.done
     if trainer.group.is_main:
         model = trainer.model.eval()
+        # The running mean of the weights is what is kept, as by `suite train`.
         model.load_state_dict(trainer.ema)
         write_weights(files.weights, model, record=retraining.data.record.metadata())
     retrained = Retrained(
@@ -177,6 +181,7 @@ def finish(retraining: Retraining, training: Training, trainer: Trainer, files: 
         distill=spec.distill,
         augment=retraining.augment,
     )
+    # The other processes wrote no file, and their records go nowhere.
     digest = sha256(files.weights) if trainer.group.is_main else ""
     finished = Finished(
         fingerprint=done.fingerprint,
@@ -188,5 +193,6 @@ def finish(retraining: Retraining, training: Training, trainer: Trainer, files: 
     )
     if trainer.group.is_main:
         files.write_record(finished)
+        # Last: without weights and record a training resumes from its state.
         shutil.rmtree(files.states)
     return finished

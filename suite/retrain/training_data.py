@@ -71,6 +71,7 @@ class SplitData:
     def images_for(self, model: Backbone, crop: float, folder: Path) -> TrainingImages:
         """The images as the training loop reads them, shrunken into a file in `folder`."""
         train, size = self.own.train.prepared_as(model.preprocessing), model.image_size
+        # Backbones of one run may differ in preprocessing: each has a file of its own.
         kind = digest([self.identity, repr(model.preprocessing)])[:16]
         pixels = shrunken(train, self.own.rows, size, folder / f"pictures-{kind}-{size}.npy")
         return Pictures(pixels, self.own.labels, train.mean, train.std, size, crop)
@@ -88,16 +89,20 @@ def open_training_data(spec: RetrainSpec) -> TrainingData:
     if drawn and spec.split == TRAIN:
         raise UserError("--split train is what is trained on: evaluate dev or test")
     if drawn:
+        # No training garments are bundled, so the full source is searched for.
         source = None if spec.source == "bundled" else spec.source
         images = ClutterImages(clutter.open_garments(TRAIN, source))
         return DrawnData(images, chosen(images.labels, spec.train_images))
+    # First, so that a wrong path is called that, and not a missing split.
     evaluated = open_dataset(spec.data, spec.split, source=spec.source)
     if not has_split(spec.data, TRAIN, spec.source):
         raise UserError(
             f"'{spec.data}' has no split {TRAIN} to train on: add one beside {evaluated.split}, or "
             "give data that have one"
         )
+    # Any preprocessing will do: `images_for` sets each backbone's own.
     own = own_images(spec.data, Preprocessing(), spec.source)
+    # Undivided data are parted by image, and a comparison leaves out those trained on.
     if own.train.split != UNDIVIDED and spec.split == own.train.split:
         raise UserError(f"--split {spec.split} is what is trained on: evaluate another")
     rows = own.rows[chosen(own.labels, spec.train_images)]
