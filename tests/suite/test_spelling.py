@@ -74,7 +74,7 @@ def spelled(
 
 
 @given(meant(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_all_spellings_are_one_specification(
     methods: list[tuple[str, list[str], str]], data: st.DataObject
 ) -> None:
@@ -85,6 +85,7 @@ def test_all_spellings_are_one_specification(
 @given(meant(), st.data())
 @settings(
     max_examples=6,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_all_spellings_have_the_same_cells_under_the_same_names(

@@ -2,11 +2,13 @@
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from methods.parts.score import SCORES
 from suite.data import DATASETS
 
 SOURCE = """
@@ -55,8 +57,11 @@ MINE = Method(
 
 
 @pytest.fixture
-def harmful(tmp_path: Path) -> Callable[..., str]:
-    """Write a method whose score runs the lines `harm` while a file ``on`` is in the folder."""
+def harmful(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Write a method whose score runs the lines `harm` while a file ``on`` is in the folder.
+
+    Its score is taken out of the suite's again when the test is over.
+    """
 
     def write(name: str, harm: str) -> str:
         path = tmp_path / f"{name}.py"
@@ -64,7 +69,8 @@ def harmful(tmp_path: Path) -> Callable[..., str]:
         path.write_text(SOURCE.format(folder=str(tmp_path), harm=body, name=name))
         return f"{path}:MINE"
 
-    return write
+    with patch.dict(SCORES):
+        yield write
 
 
 @pytest.fixture
