@@ -27,7 +27,7 @@ from suite.evaluation.tree import Failure, evaluate
 from suite.plan.cells import Cell
 from suite.store.run_folder import Store
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("unmade")
 
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]

@@ -23,6 +23,8 @@ from suite.flops.counters import (
     scan_formula,
 )
 
+SLOW = pytest.mark.slow  # a larger model of a family, or a larger image
+
 
 @torch.library.custom_op("suite_tests::mystery", mutates_args=())
 def mystery(x: Tensor) -> Tensor:
@@ -164,16 +166,16 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
     ("name", "depth", "size"),
     [
         ("vim_nano", 3, 56),
-        ("vim_tiny", 4, 64),
+        pytest.param("vim_tiny", 4, 64, marks=SLOW),
         ("vim_small", 2, 64),
-        ("vim_base", 2, 64),
+        pytest.param("vim_base", 2, 64, marks=SLOW),
         ("vim_tiny_stride8", 2, 64),
         ("videomamba_nano", 3, 28),
-        ("videomamba_middle", 2, 64),
+        pytest.param("videomamba_middle", 2, 64, marks=SLOW),
         ("videomamba_tiny_video", 2, 64),
-        ("mambareg_tiny", 2, 224),
+        pytest.param("mambareg_tiny", 2, 224, marks=SLOW),
         ("mambareg_base", 1, 96),
-        ("mambareg_large", 1, 96),
+        pytest.param("mambareg_large", 1, 96, marks=SLOW),
     ],
 )
 def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int, size: int) -> None:
@@ -186,7 +188,13 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int, size: i
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"), [("deit_nano", 3), ("deit_tiny", 2), ("deit_base", 1), ("vit_small", 2)]
+    ("name", "layers"),
+    [
+        ("deit_nano", 3),
+        ("deit_tiny", 2),
+        pytest.param("deit_base", 1, marks=SLOW),
+        pytest.param("vit_small", 2, marks=SLOW),
+    ],
 )
 def test_macs_of_attention_are_equal_three_ways(name: str, layers: int) -> None:
     model = create_model(name, layers=layers)
@@ -196,7 +204,9 @@ def test_macs_of_attention_are_equal_three_ways(name: str, layers: int) -> None:
     assert_equal(count_with_torch(lambda: model(image)), closed)
 
 
-@pytest.mark.parametrize(("name", "depth"), [("plainmamba_l1", 3), ("plainmamba_l3", 2)])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("plainmamba_l1", 3), pytest.param("plainmamba_l3", 2, marks=SLOW)]
+)
 def test_macs_of_zigzag_scans_are_equal_three_ways(name: str, depth: int) -> None:
     model = create_model(name, kernel="reference", depth=depth, image_size=112)
     image = torch.zeros(2, 3, 112, 112)
@@ -207,7 +217,11 @@ def test_macs_of_zigzag_scans_are_equal_three_ways(name: str, depth: int) -> Non
 
 # maps of 18, 9, 5, 3, and of 26, 13, 7, 4; smaller ones would be padded in products of few rows
 @pytest.mark.parametrize(
-    ("image_size", "changed"), [(104, {}), (72, {"expand": 2, "states": 3, "dim": 32})]
+    ("image_size", "changed"),
+    [
+        pytest.param(104, {}, marks=SLOW),
+        (72, {"expand": 2, "states": 3, "dim": 32}),
+    ],
 )
 def test_macs_of_scans_in_stages_are_equal_three_ways(
     image_size: int, changed: dict[str, int]
@@ -226,7 +240,9 @@ def test_the_four_directions_of_a_layer_are_one_scan() -> None:
     assert model.describe().directions == 4
 
 
-@pytest.mark.parametrize(("name", "depth"), [("adventurer_nano", 4), ("adventurer_tiny", 1)])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("adventurer_nano", 4), pytest.param("adventurer_tiny", 1, marks=SLOW)]
+)
 def test_macs_of_scans_with_heads_are_equal_three_ways(name: str, depth: int) -> None:
     model = create_model(name, kernel="reference", depth=depth)
     image = torch.zeros(2, 3, model.image_size, model.image_size)

@@ -63,12 +63,19 @@ def served(kind: str, name: str) -> bool:
 
 
 PAIRS = [(k, n) for k in MODELS for n in METHODS if METHODS[n].kind == "sequence" and served(k, n)]
-# fvcore takes half a second to trace a method: one on each of the quickest models, of each kind
+FIRST = {name: kind for kind, name in reversed(PAIRS)}
+# Torch counts each method on one model and these on all. fvcore takes half a second to trace a method: one on each of the quickest models, of each kind
 # of product. The others' are torch's counts alone.
 QUICK = {"tome": "attention", "grid-resize": "attention", "mtr": "one class token"}
 
 
-@pytest.mark.parametrize(("kind", "name"), PAIRS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(k, n, marks=() if n in QUICK or FIRST[n] == k else pytest.mark.slow)
+        for k, n in PAIRS
+    ],
+)
 def test_matrix_products_of_a_reduction_are_those_that_torch_counts(name: str, kind: str) -> None:
     check(name, kind, lambda cut, image: count_with_torch(lambda: cut(image)))
 

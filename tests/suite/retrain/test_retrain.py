@@ -44,7 +44,7 @@ def registered(retrain_spec: Make) -> None:
     """The backbone of `retrain_spec` is known."""
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("registered", "undrawn")
 def test_from_pictures_to_a_page(
     pictures: Path, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:

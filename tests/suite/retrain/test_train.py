@@ -179,7 +179,13 @@ def weights_of(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
-@pytest.mark.parametrize("place", PLACES)
+QUICK = ("at the first step", "within an epoch", "within the last training")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PLACES],
+)
 def test_wherever_it_is_cut_the_weights_are_the_same_bytes(
     place: str, retrain_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
