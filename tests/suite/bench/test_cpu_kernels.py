@@ -54,7 +54,7 @@ def test_rows_are_consistent_and_printed() -> None:
     assert f"{torch.get_num_threads()} threads" in page.getvalue()
 
 
-@pytest.mark.parametrize("dim", [64, 192])
+@pytest.mark.parametrize("dim", [64, pytest.param(192, marks=pytest.mark.slow)])
 def test_flops_of_the_linear_layers_are_those_of_vim(dim: int) -> None:
     """Width C, E = 2C channels, N states, rank R = C / 16; multiply-accumulates by hand."""
     C, E, N, R = dim, 2 * dim, 8, dim // 16

@@ -343,7 +343,7 @@ def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
 
 
 def test_clips_are_called_so_on_the_terminal(small: Specs) -> None:
-    rows, _ = timed(small, batches=(2,), lengths=())
+    rows, _ = timed(small, batches=(2,), lengths=(), methods=("mtr",), budgets=(0.3,))
     assert {row["kind"] for row in rows} == {"images"}
     clips = [row | {"kind": "videos"} for row in rows]
     for shown, head in (

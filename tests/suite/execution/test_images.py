@@ -131,7 +131,7 @@ def other_names(data: Path) -> None:
     ("change", "again"),
     [
         (other_pixel, 5),
-        (one_more, 1),
+        pytest.param(one_more, 1, marks=pytest.mark.slow),
         (other_names, 0),
         pytest.param(other_class, 4 + 1, marks=pytest.mark.slow),
         pytest.param(one_less, 4, marks=pytest.mark.slow),
@@ -209,7 +209,7 @@ def write_rows(path: Path, data: Path, order: list[int]) -> None:
     ("order", "again"),
     [
         pytest.param(list(range(12)), 0, marks=pytest.mark.slow),  # written anew
-        ([11, *range(1, 11), 0], 0),  # two rows exchanged
+        pytest.param([11, *range(1, 11), 0], 0, marks=pytest.mark.slow),  # two rows exchanged
         ([0, 1, *range(3, 12)], 4),  # one taken out: the others of its shard
         pytest.param(
             [0, 1, 3, *range(3, 12)], 5, marks=pytest.mark.slow

@@ -290,6 +290,7 @@ def test_another_schedule_is_another_method(
     assert set(frame(folder, "kept_tokens").label) >= {"mtr", "mtr@rising"}
 
 
+@pytest.mark.slow
 def test_runs_of_another_schedule_that_share_cells_agree_on_its_name(
     finished: Finished, halves: list[Path], tmp_path: Path
 ) -> None:
@@ -478,7 +479,8 @@ def test_different_methods_of_one_name_have_their_runs_names(
     runs = []
     for name, alias in (("one", "mtr[order=reversed]"), ("two", "tome"), ("copy", "tome")):
         methods = (f"{tmp_path / name}/gate.py:GATE", f"Mine={alias}", "norm")
-        runs.append(finished(f"gate-{name}", methods=methods, baselines=False, gallery=0))
+        few = {"budgets": (0.3,), "baselines": False, "gallery": 0}
+        runs.append(finished(f"gate-{name}", methods=methods, **few))
     folder, _ = merge(runs[:2], tmp_path / "merged")
     rows = frame(folder, "statistics")
     own = {f"{name} (gate-{run})" for name in ("gate", "Mine") for run in ("one", "two")}
@@ -494,7 +496,7 @@ def test_different_methods_of_one_name_have_their_runs_names(
                 found = there[there.budget == record["budget"]].top1.tolist()
                 assert found == ([record["metrics"]["top1"]] if record["status"] == "ok" else [])
                 compared += len(found)
-    assert compared == 6
+    assert compared == 4
     # the same bytes in another place are the same method
     folder, _ = merge([runs[0], runs[2]], tmp_path / "again")
     labels = {part for label in frame(folder, "statistics").label for part in label.split(" = ")}
