@@ -3,7 +3,7 @@
 Where cores are shared, OpenMP's barriers would else stall small work a tenfold, and burn what they
 wait.
 
-Hypothesis draws 40 examples a test, and times none, which would say how busy the machine is. Under
+Hypothesis draws 25 examples a test, and times none, which would say how busy the machine is. Under
 tox they are the same every time (profile `repeatable`); elsewhere it goes on looking for more.
 """
 
@@ -37,7 +37,7 @@ collect_ignore_glob = (
 gc.set_threshold(10_000, 20, 50)
 
 REPORTS = "tests/reports"
-hypothesis.settings.register_profile("looking", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("looking", deadline=None, max_examples=25)
 hypothesis.settings.register_profile(
     "repeatable", hypothesis.settings.get_profile("looking"), derandomize=True
 )

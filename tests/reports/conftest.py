@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import combinations
@@ -568,9 +569,25 @@ def harmful_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def fabricated(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A maker of small run folders, each made once; not to be written to."""
+    made: dict[str, Path] = {}
+
+    def make(**settings: Any) -> Path:
+        key = repr(sorted(settings.items()))
+        if key not in made:
+            made[key] = fabricate(tmp_path_factory.mktemp("fabricated") / "run", **settings)
+        return made[key]
+
+    return make
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Callable[..., Path]:
+def fresh(tmp_path: Path, fabricated: Callable[..., Path]) -> Callable[..., Path]:
     """A maker of small run folders that a test may damage."""
     labels = ("mtr", "tome", "evit", "random", "pool")
     small = {"labels": labels, "budgets": (0.4, 0.6)}
-    return lambda **changed: fabricate(tmp_path / "run", **(small | changed))
+    return lambda **changed: Path(
+        shutil.copytree(fabricated(**(small | changed)), tmp_path / "run")
+    )

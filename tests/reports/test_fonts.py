@@ -89,6 +89,7 @@ def test_texts_of_figures_keep_apart(wide: dict[str, Figure], narrow: dict[str, 
         assert {"lead", "breaks", "agreement"} <= set(drawn)
 
 
+@pytest.mark.slow
 def test_texts_of_a_single_budget_keep_apart(single_folder: Path) -> None:
     for name, figure in figures(single_folder):
         assert faults(figure) == [], name

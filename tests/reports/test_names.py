@@ -166,7 +166,7 @@ def test_each_group_has_its_panel_and_the_others_stand_behind_it() -> None:
     assert all(numbers)
 
 
-@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+@pytest.mark.parametrize("width", [COLUMN, pytest.param(WIDTH, marks=pytest.mark.slow)])
 def test_names_stay_in_their_panel_where_those_of_another_stretch_the_axis(width: float) -> None:
     frame = every_method((0.2, 0.3, 0.4, 0.5, 0.6))
     level = {
