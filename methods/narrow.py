@@ -31,6 +31,7 @@ def narrowed(
         ranking = ranked_by(composition, context)
         plan = grid_pairs.plan(ranking, tokens.batch, before, after, patches.device)
     matching = plan.matching
+    # The same tokens leave as if merged, so that the two differ in nothing else.
     if composition.weights == "drop":
         matching = matching.dropped()
     arrangement = arrange_on_grid(tokens, patches, matching, plan.kept)
@@ -40,14 +41,16 @@ def narrowed(
     merge = Merge.of(patches, matching, coefficients)
     out = assembled(tokens, arrangement, merge, merge, lattice=after)
     if composition.matching == "grid-resize":
+        # The merge has set sizes and owners; its values give way to the resampled ones.
         out = mixed(tokens, out, patches, arrangement, plan.kept, (composition.resize, *sides))
+    # Attention counts tokens by their size from here on.
     return replace(out, weighted=True) if composition.proportional else out
 
 
 def ranked_by(composition: Composition, context: SiteContext) -> Ranking:
     """How the composition ranks pairs: by similarity, by importance, or not at all."""
     if composition.feature is not None:
-
+        # Columns are ranked on what the rows have become, which must merge as streams do.
         def merged(values: Tensor, matching: Matching) -> Tensor:
             return merged_values(composition, context, values, matching)
 
@@ -61,14 +64,17 @@ def merged_values(
     composition: Composition, context: SiteContext, values: Tensor, matching: Matching
 ) -> Tensor:
     """`values` (B, n, F) of the patch tokens after their merges, those that went unchanged."""
+    # Nothing flows into the tokens that stay.
     if composition.weights == "drop":
         return values
     coefficients = weighed(context, composition, None, matching)
     share, back = (
         part[..., None].to(values.dtype) for part in (coefficients.share, coefficients.back)
     )
+    # Read from the old values, as the merge of the streams reads the old streams.
     brought = rows(values, matching.source) * share - rows(values, matching.target) * back
     batch, count = values.shape[:2]
+    # Rows of all images in one index: index_add takes one for the whole batch.
     offset = torch.arange(batch, device=values.device)[:, None] * count
     into = (matching.target + offset).flatten()
     flat = values.flatten(0, 1).index_add(0, into, brought.flatten(0, 1))
@@ -90,5 +96,6 @@ def mixed(
     for name in ("branch", "residual"):
         small = resampled(rows(getattr(tokens, name), patches), before, after, kind)
         old = getattr(out, name)
+        # Only patch tokens: special ones keep what they had.
         streams[name] = old.scatter(1, slot.expand_as(small), small)
     return replace(out, **streams)

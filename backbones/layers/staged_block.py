@@ -20,6 +20,7 @@ from backbones.layers.halving import halved
 from backbones.layers.norm import layer_norm
 from backbones.sequence import TokenSequence
 
+# of VMamba (arXiv 2401.10166), at every stage
 MLP_RATIO = 4
 
 
@@ -28,6 +29,7 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
+        # A LayerNorm is over the last axis.
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -46,6 +48,7 @@ class StagedLayer(nn.Module):
 def new_downsample(before: int, after: int) -> nn.Sequential:
     """A convolution of stride 2 and a norm, under their published names."""
     conv = nn.Conv2d(before, after, 3, stride=2, padding=1)
+    # Numbers 0 and 2 permute axes in the release, and have no parameters.
     return nn.Sequential(OrderedDict([("1", conv), ("3", ChannelNorm(after))]))
 
 
@@ -74,6 +77,7 @@ class MixerHalf(nn.Module):
             )
         if self.downsample is not None:
             tokens = self._halved(tokens, self.downsample)
+        # Read again, since halving changes it.
         rectangle = tokens.rectangle
         assert rectangle is not None
         residual = tokens.residual + tokens.branch
@@ -83,7 +87,9 @@ class MixerHalf(nn.Module):
 
     def _halved(self, tokens: TokenSequence, downsample: nn.Module) -> TokenSequence:
         assert tokens.rectangle is not None
+        # The residual is fp32 also where the convolution's weights are narrower.
         total = (tokens.residual + tokens.branch).to(tokens.branch.dtype)
         grid = total.transpose(1, 2).unflatten(2, tokens.rectangle)
+        # A library's convolution may sum in another order for one image than for many.
         smaller = batch_invariant.convolve(downsample, grid)
         return halved(tokens, smaller.flatten(2).transpose(1, 2))

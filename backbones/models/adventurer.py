@@ -65,8 +65,10 @@ class Adventurer(ClassTokenMamba):
         return self._shape(
             inner=inner,
             states=config.states,
+            # Mamba-2 projects Delta from the input at once, not through a low rank.
             dt_rank=0,
             conv_kernel=4,
+            # Flipped blocks turn the tokens round, and scan them once all the same.
             directions=1,
             scan_heads=inner // config.head,
             hidden=hidden_width(config.dim),
@@ -76,6 +78,7 @@ class Adventurer(ClassTokenMamba):
 def create(name: str, **overrides: Any) -> Adventurer:
     """Build the Adventurer called `name`, with any field of its `HeadedConfig` overridden."""
     config = configured(ADVENTURER, name, overrides)
+    # Released sizes divide; overridden ones may not.
     if EXPAND * config.dim % config.head:
         raise UserError(
             f"{name} cannot have {EXPAND * config.dim} channels in heads of {config.head}: "

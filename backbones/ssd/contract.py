@@ -56,6 +56,7 @@ class HeadInputs(NamedTuple):
             tensor: Tensor | None = getattr(self, name)
             if tensor is not None and tensor.shape != shape:
                 raise ValueError(f"ssd: {name} must be {shape}, not {tuple(tensor.shape)}")
+        # No kernel runs over nothing, and each would fail in its own way.
         if width % heads or min(length, states) < 1:
             raise ValueError(f"ssd: u {tuple(self.u.shape)} in {heads} heads of {states} states")
 
@@ -66,10 +67,12 @@ class HeadInputs(NamedTuple):
 
     def wide(self) -> HeadInputs:
         """The same inputs in the precision of the state, at least fp32."""
+        # The state runs through all tokens: rounding at each of them would add up.
         dtype = state_dtype(self.u.dtype)
         return self.map(lambda tensor: tensor.to(dtype))
 
     def step(self) -> Tensor:
         """Delta (B, L, H), in at least fp32."""
+        # The decay is an exponential of a sum of steps, also in a model of bf16.
         wide = torch.promote_types(self.delta.dtype, torch.float32)
         return functional.softplus(self.delta.to(wide) + self.delta_bias.to(wide))

@@ -27,6 +27,7 @@ STM = Method(
     ),
     code=NO_CODE,
     year=2025,
+    # No schedule could be read, so there is none to run as published.
     options={
         "feature": options.feature("branch+residual"),
         "weights": options.weights("delta-b", "mean", "size", "pair", "drop"),

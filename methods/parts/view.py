@@ -63,6 +63,7 @@ class View:
     @property
     def grid(self) -> int:
         """Patches on a side of the square image that the tokens are made of."""
+        # ceil(sqrt N) in whole numbers, so that no rounding lifts a square.
         return isqrt(self.patches - 1) + 1
 
     def canonical(self) -> dict[str, Any]:
@@ -89,7 +90,9 @@ def detail(images: Tensor, cells: int) -> Tensor:
         batch = len(images)
         frames = detail(images.transpose(1, 2).flatten(0, 1), cells)
         return frames.unflatten(0, (batch, -1)).mean(1)
+    # The difference of two energies would be rounding error in half precision.
     pixels = images.float()
+    # An odd last row or column has no partner.
     side = pixels.shape[-1] // 2 * 2
     pixels = pixels[..., :side, :side]
     # Rows first: sums of whole rows are fast, and leave half for the others.
@@ -114,7 +117,9 @@ def corners(images: Tensor, index: Tensor, view: View) -> Tensor:
         return (room // 2).expand(batch, 2)
     if view.where == "random":
         axes = torch.arange(2, device=images.device).expand(batch, 2)
+        # By the image's number, so that neither batch nor order changes a draw.
         drawn = uniform(view.seed, index.to(images.device), 0, axes)
+        # The last place counts like the others; a draw rounded up to 1 would overshoot.
         return (drawn * (room + 1)).long().minimum(room)
     cells = STEPS * view.whole
     cell = side / cells
@@ -190,5 +195,6 @@ def leading(tokens: TokenSequence, patches: int) -> TokenSequence:
         position=tokens.position.gather(1, index),
         size=tokens.size.gather(1, index),
         special=places.gather(1, tokens.special),
+        # Cut short, the rows of tokens may fill no rectangle.
         lattice=None,
     )

@@ -50,9 +50,11 @@ def section(report: ReportData, frames: Frames) -> Section:
 
 def _sentence(rows: pd.DataFrame, kind: str) -> str:
     """How many of the values of reduced models lie in the intervals measured."""
+    # The dense model's top-1 checks weights and data, not a reduction.
     compared = rows[rows["deviation"].notna() & (rows["method"] != DENSE)]
     if compared.empty:
         return "No published value could be compared."
+    # A nullable column, without gaps where there is a difference.
     within = int(compared["within"].astype(bool).sum())
     other = int((compared["incomparable"] != "").sum())
     images = counted(int(compared["images"].max()), kind)

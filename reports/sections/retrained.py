@@ -57,6 +57,7 @@ def section(report: ReportData, frames: Frames) -> Section:
     rows = frames["retrained"]
     figures = []
     for backbone, part in rows.groupby("backbone", sort=False):
+        # The control has no budget, and alone no line to draw.
         if part["budget"].notna().any():
             figures.append(_figure(report, str(backbone), part))
     sentences = [_sentence(row, report.run.kind) for row in rows.to_dict("records")]
@@ -95,6 +96,7 @@ def _sentence(row: dict[Any, Any], kind: str) -> str:
     change = (
         f"{percent(row['top1_before'])} to {percent(row['top1'])} % of {images} ({ends} points)"
     )
+    # Only the control has no budget: it is trained alike, without a reduction.
     if not present(row["budget"]):
         return f"The control on {row['backbone']}, after {seen}: {change}."
     return (
@@ -104,6 +106,7 @@ def _sentence(row: dict[Any, Any], kind: str) -> str:
 
 
 def _table(rows: pd.DataFrame) -> Table:
+    # Stored under the label of the dense model, which it is not any more.
     named = rows.assign(label=rows["label"].where(rows["budget"].notna(), "control"))
     frame = scaled_table(named, HEADS, set(HEADS) - TEXTS - COUNTS)
     digits = {}
@@ -115,6 +118,7 @@ def _table(rows: pd.DataFrame) -> Table:
 
 
 def _curves(rows: pd.DataFrame) -> Table:
+    # A loss is in nats: only the share becomes per cent.
     frame = scaled_table(rows, CURVE, {"trained_top1"})
     digits = {CURVE["epoch"]: 0, CURVE["trained_top1"]: 1}
     return Table("retraining-curve", "Loss and top-1 of each epoch of training.", frame, digits)

@@ -15,6 +15,7 @@ from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset
 from suite.plan.images import choose_unseen
 
+# Those of the command line, so that both show the same images.
 DATA: str = RunSpec.model_fields["data"].default
 SPLIT: str = RunSpec.model_fields["split"].default
 
@@ -48,6 +49,7 @@ def images(
     """
     backbone = model.model if isinstance(model, Reduced) else model
     dataset = open_dataset(data, split, source=source)
+    # Before any image is read, which may take long.
     check_labels(dataset, backbone.describe().classes)
     prepared = dataset.prepared_as(backbone.preprocessing).in_frames(backbone.frames).once()
     if isinstance(images, int):

@@ -41,6 +41,7 @@ class Found:
             try:
                 self.read[place] = data.identify(place)
             except (OSError, UserError):
+                # No lost image has this hash; what is wrong is said when the run reads the file.
                 return ""
         return self.read[place].content
 
@@ -55,8 +56,10 @@ class Found:
                 return
             content = self.content(data, place)
             if content in lost:
+                # Several numbers may hold equal bytes: the first that is lost takes the place.
                 number = lost[content].pop(0)
                 self.places[number] = place
+                # By name an image counts as gone before its bytes are looked for.
                 self.gone.pop(number, None)
                 if not lost[content]:
                     del lost[content]
@@ -84,9 +87,12 @@ def renumbered(prepared: Prepared, data: Photographs, listing: Listing, known: K
     moved = any(number != place for number, place in found.places.items())
     begun = np.array_equal(listing.numbers, prepared.chosen)
     if begun and not (moved or found.gone or found.added):
+        # Nothing moved, and what was read to learn that need not be read again.
         prepared.seen.update(found.read)
         return prepared
+    # Beyond every number of the listing: none is given to another image.
     new = np.arange(listing.total, listing.total + len(found.added))
+    # Numbers without an image show place 0, and are left out or were never chosen.
     order = np.zeros(listing.total + len(found.added), np.int64)
     order[list(found.places)] = list(found.places.values())
     order[new] = found.added
@@ -108,9 +114,11 @@ def by_name(data: Photographs, listing: Listing, known: Known, everything: bool)
             found.places[number] = place.pop(name)
         else:
             found.gone[number] = name
+    # A sample takes no new files, and to find a renamed one all others would be read.
     if not everything:
         return found
     if found.gone:
+        # Only files of new names are read: the others are known by theirs.
         found.match(data, list(place.values()), _by_content(found.gone, known))
     found.added = sorted(set(place.values()) - set(found.places.values()))
     return found
@@ -126,6 +134,7 @@ def by_content(data: Photographs, listing: Listing, known: Known, everything: bo
     moved = []
     for number, row in rows.items():
         seen = known.get(number)
+        # Never read, so nothing tells it but its row, which it keeps below if that is free.
         if seen is None:
             continue
         same = row < len(data) and looks_alike(data, row, seen)
@@ -134,9 +143,11 @@ def by_content(data: Photographs, listing: Listing, known: Known, everything: bo
         else:
             moved.append(number)
     found.match(data, found.free(data), _by_content(moved, known))
+    # Anew, since the matching has taken places.
     free = set(found.free(data))
     for number, row in rows.items():
         if number not in found.places:
+            # Edited in place or never read: the number stays, and answers go by hash anyway.
             if row in free:
                 found.places[number] = row
             else:

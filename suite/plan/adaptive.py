@@ -94,6 +94,7 @@ class Alphas:
         assert composition is not None
         assert cell.budget is not None
         asked = [cell.backbone, weights_hash(model), composition.canonical(), list(sites)]
+        # All that alpha depends on: a stored one answers for nothing else.
         question = digest([*asked, cell.budget, convention])[:16]
         if question not in self.used:
             stored = self._stored.get(question)
@@ -115,6 +116,7 @@ class Alphas:
             self._evaluated,
         )
         batches = list(calibration_batches(model, data, images, spec.batch_size))
+        # Kept for all that are tried: the chosen one needs no further pass.
         removed: dict[float, NDArray[np.int64]] = {}
 
         def share(alpha: float) -> float:
@@ -149,6 +151,7 @@ def solve_alpha(share: Callable[[float], float], budget: float, patches: int) ->
     tried: dict[float, float] = {}
 
     def gap(alpha: float) -> float:
+        # In the decimals that are stored, so that the record gives the same counts.
         rounded = round(alpha, DECIMALS)
         if rounded not in tried:
             tried[rounded] = share(rounded)
@@ -164,6 +167,7 @@ def solve_alpha(share: Callable[[float], float], budget: float, patches: int) ->
     while side * gap(far) > 0 and abs(far) < farthest:
         near, far = far, max(-farthest, min(far + 2 * (far - near), farthest))
     if side * gap(far) < 0:
+        # Its result is not read: all that it tried is kept, and the nearest is taken.
         brentq(gap, near, far, xtol=10**-DECIMALS)
     check_allowed(budget, max(tried.values()))
     best = min(tried, key=lambda alpha: abs(tried[alpha] - budget))
@@ -187,6 +191,7 @@ def mean_plan(
     """The mean of all images, which lose `removed` tokens (n, sites), and their distribution."""
     lengths = np.zeros(shape.depth)
     work = np.zeros(len(asdict(Flops())))
+    # Many images lose alike: the work of each pattern is counted once.
     rows, numbers = np.unique(removed, axis=0, return_counts=True)
     for row, number in zip(rows.tolist(), numbers, strict=True):
         own_lengths, own = work_of(shape, composition, sites, row)
@@ -222,6 +227,7 @@ def work_removed(
     for row in rows.tolist():
         work = work_of(shape, composition, sites, row)[1]
         shares.append(1 - total(work, convention) / whole)
+    # Some versions of NumPy 2 give the inverse as a column.
     return np.array(shares)[places.ravel()]
 
 
@@ -248,4 +254,5 @@ def stored_alphas(folder: Path) -> dict[str, Alpha]:
             found[str(question)] = Alpha(**{**record, "removed": rows})
         return found
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        # They are solved again, which costs time and no result.
         return {}

@@ -14,11 +14,13 @@ def recovery_answer(rows: Sequence[Record], called: Callable[[str], str] = str) 
 
     `rows` are those of the table ``retrained``; `called` gives what a method is called.
     """
+    # Where a loss is not shown a share of it has no bounds, and is left empty.
     lossy = [row for row in rows if is_known(row["won_back"])]
     if not lossy:
         return "No method loses so much on these images that a share won back could be told."
     best = max(lossy, key=lambda row: row["won_back"])
     where = f"{called(best['label'])} on {best['backbone']} at -{100 * best['budget']:.4g} % FLOPs"
+    # The best of several looks like a gain by chance alone.
     if best["won_back_low"] <= 0:
         return f"No gain by retraining is shown: most for {where}, {share_words(best)} of its loss."
     return f"Retraining wins back most for {where}: {share_words(best)} of its loss."
@@ -34,4 +36,5 @@ def share_words(row: Record) -> str:
 
 def is_known(value: Any) -> bool:
     """Whether it is a number."""
+    # A row that was stored has NaN in place of None.
     return value is not None and not math.isnan(value)

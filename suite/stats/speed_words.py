@@ -25,9 +25,11 @@ def speed_answer(rows: Sequence[Record]) -> str:
 
 
 def _fastest(rows: Sequence[Record]) -> str:
+    # A large batch is bound by arithmetic, so FLOPs saved can show as time there.
     batch = max(row["batch"] for row in rows)
     at_batch = [row for row in rows if row["batch"] == batch]
     dense = next(row for row in at_batch if row["verdict"] == "dense")
+    # Only rows that differ from the dense pass in nothing but the reduction.
     reduced = [
         row
         for row in at_batch
@@ -46,6 +48,7 @@ def _fastest(rows: Sequence[Record]) -> str:
     )
     if len(at_budget) > 1:
         words = words.replace(" runs ", " is the fastest: it runs ")
+    # Had time gone as the FLOPs did, 1 / (1 - share removed).
     return f"{words}; by FLOPs it would be {1 / (1 - best['removed']):.2f}."
 
 
@@ -54,11 +57,13 @@ def speed_brief(rows: Sequence[Record]) -> list[str]:
     batch = max(row["batch"] for row in rows)
     dense = [row for row in rows if row["verdict"] == "dense" and row["batch"] == batch]
     rates = []
+    # The last of equal keys stays: backwards, that is each backbone's first row.
     for row in {row["backbone"]: row for row in reversed(dense)}.values():
         rate = f"{row['images_per_second']:.1f} {sample_name(row['kind'])}s a second"
         rates.append(f"{row['backbone']} {rate}")
     sentences = [f"Dense, at batch {batch}: {', '.join(reversed(rates))}."]
     timings = [row for row in rows if row["removed"] > 0]
+    # A gain that is not shown counts as none.
     slow = sum(row["verdict"] != "faster" for row in timings)
     if timings:
         sentences.append(

@@ -39,6 +39,7 @@ class Content:
     @property
     def name(self) -> str:
         """What the run is called."""
+        # Resolved, since "." has no name.
         return self.folder.resolve().name
 
     def tracker_folder(self, tracker: str) -> Path:
@@ -49,6 +50,7 @@ class Content:
 def read_content(folder: Path) -> Content:
     """The run in `folder`."""
     headline = folder / "analyses" / "headline.json"
+    # Not the answers to single images: they are large, and the run folder has them.
     named = (SPEC, "environment.json", "dataset.json", "report")
     return Content(
         folder=folder,
@@ -69,6 +71,7 @@ def curves(records: list[CellRecord]) -> dict[str, dict[int, float]]:
         values = record.metrics.model_dump()
         values["removed"] = record.removed_share
         values[record.flops_convention] = record.total[record.flops_convention]
+        # Trackers take whole steps; the exact share is a metric of its own, `removed`.
         step = round(100 * (record.budget or 0.0))
         for metric, value in values.items():
             steps = seeds.setdefault(tag(record.backbone, record.label, metric), {})
@@ -81,6 +84,7 @@ def curves(records: list[CellRecord]) -> dict[str, dict[int, float]]:
 
 def tag(*parts: str) -> str:
     """A metric's name of characters that every tracker takes."""
+    # Spelled methods have brackets, commas and spaces.
     return "/".join(re.sub(r"[^\w.-]+", "_", part).strip("_") for part in parts)
 
 

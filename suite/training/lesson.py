@@ -27,11 +27,13 @@ class Lesson:
     @property
     def reduces(self) -> bool:
         """Whether tokens are reduced at any step."""
+        # An empty plan is the whole model's, and reduces nothing.
         return any(self.plans)
 
 
 def divergence(logits: Tensor, taught: Tensor) -> Tensor:
     """KL(taught || logits) in nats, mean over the images; both (B, classes)."""
+    # "mean" would divide by the classes as well, which is no divergence.
     return F.kl_div(
         logits.log_softmax(1), taught.log_softmax(1), log_target=True, reduction="batchmean"
     )

@@ -16,6 +16,7 @@ from suite.tune.prepare import Planned, Tuning
 def collect(tuning: Tuning, records: Iterable[CellRecord], results: Results) -> list[Tries]:
     """The table of each backbone, from the `records` of finished cells and their results."""
     by_key = {record.key: record for record in records}
+    # Once for all backbones, since it may read every image.
     content = tuning.prepared.dataset.content(tuning.prepared.indices)
     tables = []
     for backbone, tries in tuning.tries.items():
@@ -27,6 +28,7 @@ def collect(tuning: Tuning, records: Iterable[CellRecord], results: Results) -> 
         for method, of_method in by_method.items():
             picked = pick(of_method, default_setting(method.method))
             if picked:
+                # Under the name by which a comparison asks for it.
                 picks[method.untuned] = picked
         tables.append(Tries(origin(tuning, backbone, content), tuple(rows), picks))
     return tables
@@ -58,7 +60,9 @@ def pick(tries: Iterable[Try], default: Setting) -> Setting | None:
         if row.correct is None:
             lacking.add(row.setting)
         else:
+            # Counts, since whole numbers tie exactly where means are rounded.
             right[row.setting] = right.get(row.setting, 0) + int(row.correct.sum())
+    # A sum that lacks a budget cannot be compared with one that has all.
     eligible = [(setting, count) for setting, count in right.items() if setting not in lacking]
     return best(eligible, default)
 

@@ -47,6 +47,7 @@ def picked(table: Tries) -> list[Picked]:
                 default,
                 top1(table, name, pick) if pick else [None] * len(table.origin.budgets),
                 top1(table, name, default),
+                # No pick means that every setting lacks an answer, and such a row has its reason.
                 None if pick else reasons[0],
             )
         )
@@ -62,6 +63,7 @@ def top1(table: Tries, name: str, setting: Setting) -> list[float | None]:
 def mean(values: list[float | None]) -> float | None:
     """Mean over the budgets, by which a setting is picked; None if one is unknown."""
     known = [value for value in values if value is not None]
+    # A mean that misses its hardest budget would stand above one that has it.
     return sum(known) / len(known) if len(known) == len(values) else None
 
 
@@ -85,12 +87,14 @@ def findings(tuned: Tuned) -> Findings:
     """What came of a tuning: the method that keeps most on each backbone, picks, and gains."""
     several = len(tuned.tables) > 1
     answers, sentences, details = [], list[str](), list[str]()
+    # Names in their order, once: a method may lack a pick on several backbones.
     missing: dict[str, None] = {}
     for table in tuned.tables:
         where = f"{table.origin.backbone}: " if several else ""
         rows = picked(table)
         answer = f"{where}{_best(table, rows)}"
         answers.append((answer, [picks_table(table, tuned.dense[table.backbone])]))
+        # One sentence of the three is for methods without a pick.
         if (said := _gains(rows)) and len(sentences) < 2:
             sentences.append(f"{where}{said}")
         for name, reason in _without_pick(rows):
@@ -117,6 +121,7 @@ def _best(table: Tries, rows: list[Picked]) -> str:
     where = f"{100 * most:.1f} % of {images}"
     how = "mean over" if len(table.origin.budgets) > 1 else "at"
     over = f"{how} {shares} % fewer FLOPs"
+    # Few images tie often, and the first of a list is no winner.
     if len(first) > 1:
         names = listed([parse(row.method).label for row in first])
         return f"{names} tie for the most at their best settings: {where}, {over}."
@@ -131,6 +136,7 @@ def _gains(rows: list[Picked]) -> str:
     gains = []
     for row in rows:
         value, default = mean(row.top1), mean(row.default_top1)
+        # Of equals the default is picked, so any other pick is right more often.
         if row.pick and row.pick != row.default and value is not None and default is not None:
             gains.append((value - default, parse(row.method).label))
     count = sum(row.pick is not None for row in rows)

@@ -31,12 +31,15 @@ def write_bundle(target: Path, splits: list[Garments]) -> None:
     """Write into `target` the atlas of each split's pool, and the table of all of them."""
     target.mkdir(parents=True, exist_ok=True)
     with (target / "sources.csv").open("w", newline="") as file:
+        # The same bytes on every system: by itself the module ends lines in CRLF.
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["split", "source", "label"])
         for garments in splits:
+            # The pool of dev and of test is what is bundled of them.
             for row in garments.pool:
                 table.writerow([garments.split, garments.source[row], garments.labels[row]])
             picture = Image.fromarray(atlas(garments.images[garments.pool]))
+            # Smaller, since it ships with the package.
             picture.save(target / f"{garments.split}.png", optimize=True)
 
 
