@@ -119,7 +119,7 @@ def corners(images: Tensor, index: Tensor, view: View) -> Tensor:
         axes = torch.arange(2, device=images.device).expand(batch, 2)
         # By the image's number, so that neither batch nor order changes a draw.
         drawn = uniform(view.seed, index.to(images.device), 0, axes)
-        # The last place counts like the others; a draw rounded up to 1 would overshoot.
+        # The last place counts like the others; a product rounded up would overshoot.
         return (drawn * (room + 1)).long().minimum(room)
     cells = STEPS * view.whole
     cell = side / cells
