@@ -20,7 +20,8 @@ from reports.figures.canvas import (
 )
 from reports.figures.fonts import wrapped
 from reports.formatting import budget_name, fold, percent
-from reports.style import SOFT, Looks
+from reports.style import SOFT, Look, Looks
+from suite.stats.recovery_words import budget_words
 
 LINE = 0.24  # inches a method
 AROUND = 0.85  # inches of a panel's title, levels and numbers
@@ -30,37 +31,51 @@ ACROSS = 2  # panels beside each other where there is the width
 def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float) -> Figure:
     """Draw top-1 before (hollow) and after retraining (filled, with its 95 % interval).
 
-    `rows` are those of one backbone in the table ``retrained``; a panel a budget. Lines show the
-    whole model as it came, and trained alike.
+    `rows` are those of one backbone in the table ``retrained``; a panel a budget, and a line a
+    method, or a training where a panel has several of a method. Upright lines show the whole model
+    as it came, and trained alike.
     """
     methods = rows[rows["budget"].notna()]
+    several = methods.duplicated(["label", "budget"]).any()
+    methods = methods.assign(trained=methods["trained_budgets"] if several else "")
     budgets = sorted(methods["budget"].unique())
-    labels = [label for label in looks if label in set(methods["label"])]
+    lines = []
+    for label in looks:
+        for trained in methods.loc[methods["label"] == label, "trained"].unique():
+            lines.append((label, trained))
     across = min(len(budgets), ACROSS if width > COLUMN else 1)
     with paper_style():
-        names = [fold(looks[label].title, 24) for label in labels]
-        height = LINE * len(labels) + AROUND
+        names = [fold(line_name(looks[label].title, trained), 24) for label, trained in lines]
+        height = LINE * len(lines) + AROUND
         figure, panels = panel_rows(len(budgets), across, width, height, 0.3, sharey=True)
         heading(figure, title)
         for axes, budget in zip(panels, budgets, strict=True):
-            part = methods[methods["budget"] == budget].set_index("label")
+            part = methods[methods["budget"] == budget].set_index(["label", "trained"])
             axes.set_title(f"−{budget_name(budget)} of FLOPs", pad=14)
-            for place, label in enumerate(labels):
-                if label in part.index:
-                    _method(axes, part.loc[label], place, looks)
+            for place, line in enumerate(lines):
+                if line in part.index:
+                    _method(axes, part.loc[line], place, looks[line[0]])
             levels = part[["dense_top1", "control_top1"]].iloc[0]
             _levels(axes, float(levels["dense_top1"]), float(levels["control_top1"]))
-        panels[0].set_yticks(range(len(labels)), names)
-        panels[0].set_ylim(len(labels) - 0.4, -0.6)
+        panels[0].set_yticks(range(len(lines)), names)
+        panels[0].set_ylim(len(lines) - 0.4, -0.6)
         below = wrapped("top-1, %: hollow as the weights came, filled retrained", width, 8)
         figure.supxlabel(below, fontsize=8, color=SOFT["light"])
         return figure
 
 
-def _method(axes: Axes, row: pd.Series, place: int, looks: Looks) -> None:
+def line_name(title: str, trained: str) -> str:
+    """What a line is called: its method, and the budgets of its training if they are named."""
+    if not trained:
+        return title
+    budgets = budget_words(trained).replace("-", "−")
+    return f"{title}, trained at {budgets}"
+
+
+def _method(axes: Axes, row: pd.Series, place: int, look: Look) -> None:
     """Draw both marks of a method on its line, and the way from one to the other."""
     # A hollow star or cross would not be told from a filled one; the line has the method's name.
-    look = replace(looks[str(row.name)], marker="circle")
+    look = replace(look, marker="circle")
     before, after = 100 * row["top1_before"], 100 * row["top1"]
     ends = 100 * row["top1_low"], 100 * row["top1_high"]
     axes.hlines(place, *ends, color=look.light, linewidth=1.0)

@@ -12,7 +12,7 @@ from reports.formatting import budget_name, interval, percent, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from suite.stats.correctness import counted
-from suite.stats.recovery_words import recovery_answer
+from suite.stats.recovery_words import budget_words, recovery_answer, tested_elsewhere
 
 NEEDS = stored("retrained")
 OPTIONAL = stored("retraining_curve")
@@ -33,9 +33,10 @@ HEADS = {
     "behind_high": "behind to",
     "whole_top1": "Retrained, without reduction, %",
     "trained_images": "Images seen",
+    "trained_budgets": "Trained at",
     "training": "Training",
 }
-TEXTS = {"backbone", "label", "training"}
+TEXTS = {"backbone", "label", "trained_budgets", "training"}
 COUNTS = {"trained_images"}
 CURVE = {
     "training": "Training",
@@ -99,15 +100,17 @@ def _sentence(row: dict[Any, Any], kind: str) -> str:
     # Only the control has no budget: it is trained alike, without a reduction.
     if not present(row["budget"]):
         return f"The control on {row['backbone']}, after {seen}: {change}."
-    return (
-        f"{row['label']} on {row['backbone']} at {budget_name(row['budget'])}, after {seen}: "
-        f"{change}."
-    )
+    at = budget_name(row["budget"])
+    if tested_elsewhere(row):
+        at += f", trained at {budget_words(row['trained_budgets'])}"
+    return f"{row['label']} on {row['backbone']} at {at}, after {seen}: {change}."
 
 
 def _table(rows: pd.DataFrame) -> Table:
+    trained = [budget_words(budgets) if budgets else "" for budgets in rows["trained_budgets"]]
     # Stored under the label of the dense model, which it is not any more.
-    named = rows.assign(label=rows["label"].where(rows["budget"].notna(), "control"))
+    labels = rows["label"].where(rows["budget"].notna(), "control")
+    named = rows.assign(label=labels, trained_budgets=trained)
     frame = scaled_table(named, HEADS, set(HEADS) - TEXTS - COUNTS)
     digits = {}
     for name, head in HEADS.items():

@@ -176,6 +176,11 @@ class RunSpec(Specification):
         return tuple(dict.fromkeys(value))
 
     @property
+    def planned_budgets(self) -> tuple[Budget, ...]:
+        """The budgets of its cells."""
+        return self.budgets
+
+    @property
     def headline_budget(self) -> float:
         """The budget that the headline is about: the middle one."""
         return sorted(self.budgets)[len(self.budgets) // 2]

@@ -64,7 +64,8 @@ def _explained(first: Any, kind: type[BaseModel]) -> UserError:
     if len(value) > MAX_SHOWN:
         value = f"{value[:MAX_SHOWN]}..."
     requirement = MESSAGES.get(first["type"]) or plain(first["msg"]).lower()
-    if path[0] in ("budget", "budgets") and first["type"] in ("greater_than", "less_than"):
+    is_budget = path[0].endswith(("budget", "budgets"))
+    if is_budget and first["type"] in ("greater_than", "less_than"):
         requirement = BUDGET_RANGE
     return SettingError(path, requirement, value)
 

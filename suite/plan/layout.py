@@ -61,7 +61,7 @@ def layout(
     for method, resolved in chosen.added.items():
         cell = bare_cell(base, method, resolved, model)
         unplanned.append(replace(cell, role="baseline"))
-    cells, budgets = [], spec.budgets
+    cells, budgets = [], spec.planned_budgets
     if spec.protocol == "paper":
         for cell in unplanned:
             if cell.method.name not in MATCHED:

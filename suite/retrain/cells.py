@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def with_retrained(
 ) -> Prepared:
     """The comparison with a model more for each of the `finished` trainings in the run's `folder`.
 
-    Each runs whole, and under the method and budgets that it was trained under, at all seeds.
+    Each runs whole, and under the method that it was trained under, at all seeds and at the budgets
+    of the training and the further ones of the run.
     """
     plan = retraining.prepared
     spec, dataset = plan.spec, plan.dataset
@@ -34,7 +35,7 @@ def with_retrained(
         name = with_settings(training.backbone, weights=f"{training.name}.safetensors")
         models[name] = model
         context = context_of(model, dataset, plan.indices, spec.precision, plan.device, spec.kernel)
-        for cell in evaluated(plan, training):
+        for cell in evaluated(plan, training, spec.test_budgets):
             cells.append(
                 replace(
                     cell,
@@ -47,12 +48,17 @@ def with_retrained(
     return replace(plan, models=models, cells=cells)
 
 
-def evaluated(plan: Prepared, training: Training) -> list[Cell]:
-    """The cells of a comparison that the weights of `training` are evaluated under, too."""
+def evaluated(plan: Prepared, training: Training, further: Collection[float]) -> list[Cell]:
+    """The cells of a comparison that the weights of `training` are evaluated under, too.
+
+    Those of its method at its own budgets and at the `further` ones.
+    """
     # Whole, too: training helps a model even without a reduction.
     cells = [plan.dense[training.backbone]]
-    trained = {(cell.label, cell.budget) for cell in training.cells}
+    trained = {cell.budget for cell in training.cells}
+    labels = {cell.label for cell in training.cells}
     for cell in plan.cells:
-        if cell.backbone == training.backbone and (cell.label, cell.budget) in trained:
+        own = cell.backbone == training.backbone and cell.label in labels
+        if own and (cell.budget in trained or cell.budget in further):
             cells.append(cell)
     return cells

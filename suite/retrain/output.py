@@ -12,7 +12,12 @@ from suite.config.command_line import command_line
 from suite.retrain.files import WEIGHTS, Finished
 from suite.retrain.run import Outcome
 from suite.stats.correctness import counted
-from suite.stats.recovery_words import recovery_answer, share_words
+from suite.stats.recovery_words import (
+    budget_words,
+    recovery_answer,
+    share_words,
+    tested_elsewhere,
+)
 from suite.system.durations import duration
 from suite.terminal.findings import Findings
 from suite.terminal.tables import light_table
@@ -52,18 +57,24 @@ def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
     whole = f"whole model {percent(control['dense_top1'])}"
     title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike "
     title += percent(control["top1"])
-    heads = ("method", "FLOPs", "as it came", "retrained", "won back", "behind")
+    heads = ["method", "FLOPs", "as it came", "retrained", "won back", "behind"]
+    elsewhere = any(map(tested_elsewhere, rows))
+    if elsewhere:
+        heads.append("trained at")
     table = light_table(title, *heads)
     for row in rows:
         if row["budget"] is not None:
-            table.add_row(
+            texts = [
                 row["label"],
                 f"-{100 * row['budget']:.4g} %",
                 percent(row["top1_before"]),
                 percent(row["top1"]),
                 share_words(row),
                 interval(row, "behind"),
-            )
+            ]
+            if elsewhere:
+                texts.append(budget_words(row["trained_budgets"]))
+            table.add_row(*texts)
     return table
 
 

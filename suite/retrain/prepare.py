@@ -164,11 +164,12 @@ def check_trains(prepared: Prepared) -> None:
 
 
 def asked(prepared: Prepared, backbone: str) -> list[Cell]:
-    """The cells of one seed of the methods that were asked for, in the order of the run."""
+    """The cells of one seed that a training is asked for, in the order of the run."""
     cells = []
     for cell in prepared.cells:
         # One training serves all seeds: one for each would multiply the price.
-        if cell.backbone == backbone and cell.role == "asked" and cell.budget and not cell.seed:
+        own = cell.backbone == backbone and cell.role == "asked" and not cell.seed
+        if own and cell.budget in prepared.spec.budgets:
             cells.append(cell)
     return cells
 

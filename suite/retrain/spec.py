@@ -42,6 +42,8 @@ class RetrainSpec(RunSpec):
     augment: Literal["none", "light", "strong"] | None = None
     """none, light (crops, mirrored) or strong; empty: light, of fashion-clutter none, since it is
     drawn anew every epoch."""
+    test_budgets: tuple[Budget, ...] = ()
+    """Further budgets, comma-separated, that all weights are evaluated at, retrained or not."""
     mixed: bool = False
     """One training a method for all budgets, which take turns from step to step."""
     loaders: Annotated[int, Field(ge=0)] = 1
@@ -51,6 +53,12 @@ class RetrainSpec(RunSpec):
     @classmethod
     def _counted(cls, value: Any) -> Any:
         return positive_or_all(value)
+
+    @property
+    def planned_budgets(self) -> tuple[Budget, ...]:
+        """The budgets of its cells, those that weights are trained under before the others."""
+        # Of budgets that come to one plan the first stands in its cell.
+        return tuple(dict.fromkeys((*self.budgets, *self.test_budgets)))
 
     @property
     def rate(self) -> float:

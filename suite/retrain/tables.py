@@ -96,6 +96,7 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
         "images": after.count,
         "seeds": after.seeds,
         "trained_images": trained.images,
+        "trained_budgets": ", ".join(map(str, trained.budgets)),
         "training": trained.name,
     }
     row |= difference("difference", after, before)

@@ -20,6 +20,8 @@ def recovery_answer(rows: Sequence[Record], called: Callable[[str], str] = str) 
         return "No method loses so much on these images that a share won back could be told."
     best = max(lossy, key=lambda row: row["won_back"])
     where = f"{called(best['label'])} on {best['backbone']} at -{100 * best['budget']:.4g} % FLOPs"
+    if tested_elsewhere(best):
+        where += f", trained at {budget_words(best['trained_budgets'])}"
     # The best of several looks like a gain by chance alone.
     if best["won_back_low"] <= 0:
         return f"No gain by retraining is shown: most for {where}, {share_words(best)} of its loss."
@@ -32,6 +34,18 @@ def share_words(row: Record) -> str:
         return ""
     low, high = 100 * row["won_back_low"], 100 * row["won_back_high"]
     return f"{100 * row['won_back']:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def tested_elsewhere(row: Record) -> bool:
+    """Whether the weights of a row were trained at other budgets than at its own alone."""
+    trained = row["trained_budgets"]
+    return bool(trained) and trained != str(row["budget"])
+
+
+def budget_words(budgets: str) -> str:
+    """Budgets as the table ``retrained`` has them, in words: "0.2, 0.4" are "-20, -40 %"."""
+    shares = [f"-{100 * float(budget):.4g}" for budget in budgets.split(", ")]
+    return f"{', '.join(shares)} %"
 
 
 def is_known(value: Any) -> bool:

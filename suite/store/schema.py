@@ -354,6 +354,8 @@ TEXTS = {
     "name": "name of the published table",
     "paper": "source of the published values",
     "place": "where in the source the value stands, or why none does",
+    "trained_budgets": "budgets that the weights were trained under, comma-separated; empty of the "
+    "control",
     "training": "name of the training, and of its files in `weights/`",
     "incomparable": "why it is not what is measured here; empty if nothing is known against it",
 }
@@ -542,7 +544,7 @@ TABLES = {
         "the whole model, the control",
         "backbone budget label dense_top1 top1_before top1 top1_low top1_high "
         f"{DIFFERENCE} interval won_back won_back_low won_back_high whole_top1 control_top1 "
-        "behind behind_low behind_high images seeds trained_images training",
+        "behind behind_low behind_high images seeds trained_images trained_budgets training",
     ),
     "retraining_curve": _table("an epoch of a training", "training epoch loss trained_top1"),
     "ablation": _table(

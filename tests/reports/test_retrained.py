@@ -21,13 +21,14 @@ def rows(backbone: str = "vim_nano") -> pd.DataFrame:
     """A control of 91 %, and two methods that gain at two budgets."""
     values = []
     control = {"budget": None, "label": "none", "top1_before": 0.9, "top1": 0.91}
-    values.append(control | {"training": f"{backbone}-none"})
+    values.append(control | {"trained_budgets": "", "training": f"{backbone}-none"})
     for budget in (0.2, 0.4):
         for number, label in enumerate(LABELS[1:]):
             before = 0.8 - budget / 2 - number / 20
             row = {"budget": budget, "label": label, "top1_before": before}
             row |= {"top1": before + 0.1, "won_back": 0.1 / (0.9 - before)}
             row |= {"won_back_low": 0.3, "won_back_high": 0.7, "behind": 0.81 - before}
+            row |= {"trained_budgets": str(budget)}
             values.append(row | {"training": f"{backbone}-{label}-{budget}"})
     shared = {"backbone": backbone, "dense_top1": 0.9, "control_top1": 0.91, "images": 500}
     shared |= {"trained_images": 6000, "seeds": 1, "interval": "interval"}
@@ -65,6 +66,28 @@ def test_marks_are_hollow_before_and_filled_after(width: float) -> None:
         ]
 
 
+def test_several_trainings_of_a_method_have_a_line_each() -> None:
+    table = rows()
+    tested = table[table["budget"] == 0.4].assign(trained_budgets="0.2", top1=0.5)
+    both = pd.concat([table, tested], ignore_index=True)
+    figure = retrained_figure(both, looks(LABELS), "", WIDTH)
+    figure.draw_without_rendering()
+    first, second = (axes for axes in figure.axes if axes.get_title("left"))
+    names = [text.get_text().replace("\n", " ") for text in first.get_yticklabels()]
+    assert names == [
+        "mtr, trained at −20 %",
+        "mtr, trained at −40 %",
+        "tome, trained at −20 %",
+        "tome, trained at −40 %",
+    ]
+    # At 20 % the weights that were trained there alone are drawn, at 40 % both.
+    for axes, expected in ((first, {0, 2}), (second, {0, 1, 2, 3})):
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        assert {int(mark.get_ydata()[0]) for mark in marks} == expected
+    filled = [mark for mark in second.lines if mark.get_xdata()[0] == pytest.approx(50)]
+    assert [int(mark.get_ydata()[0]) for mark in filled] == [0, 2]
+
+
 def test_the_page_says_what_was_won_back_and_at_what_price(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     for path in (folder / "analyses").glob("*.parquet"):
@@ -79,6 +102,17 @@ def test_the_page_says_what_was_won_back_and_at_what_price(fresh: Callable[[], P
     assert "6,000 training images" in text
     assert "vim_nano-none" in text
     assert "0.123" in text
+    assert "trained at" not in text
+
+
+def test_the_page_says_where_weights_were_trained(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    table = rows()
+    table.loc[table["budget"] == 0.2, "trained_budgets"] = "0.4"
+    table.to_parquet(folder / "analyses" / "retrained.parquet")
+    text = reports.build(folder).read_text().replace("\u00a0", " ").replace("\u2212", "-")
+    assert "for MTR on vim_nano at -20 % FLOPs, trained at -40 %: 50 % [30, 70]" in text
+    assert "mtr on vim_nano at 20 %, trained at -40 %, after 6,000 training images" in text
 
 
 def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:

@@ -110,6 +110,42 @@ def test_from_pictures_to_a_page(
     assert found[0]["metrics"]["top1"] == table.loc["tome", "whole_top1"]
 
 
+@pytest.mark.usefixtures("registered")
+def test_weights_are_tested_at_budgets_that_they_were_not_trained_at(
+    pictures: Path, tmp_path: Path, capsys: Out
+) -> None:
+    asked = ("--methods", "tome", "--budgets", "0.3", "--epochs", "1", "--no-report")
+    assert run_cli(line(pictures, tmp_path, *asked, "--test-budgets", "0.15,0.3")) == 0
+    printed = capsys.readouterr()
+    # One training beside the control, and its weights at both budgets.
+    assert "trainings to go: 2, about" in printed.err
+    assert re.search(r"tome +-15 %.* -30 %", printed.out)
+    folder = tmp_path / "here"
+    table = pd.read_parquet(folder / "analyses" / "retrained.parquet")
+    assert table["label"].tolist() == ["none", "tome", "tome"]
+    assert table["trained_budgets"].tolist() == ["", "0.3", "0.3"]
+    assert table["training"].tolist()[1:] == ["vim_sprig-tome-0.3"] * 2
+    rows = table[table["label"] == "tome"].set_index("budget")
+    assert sorted(rows.index) == [0.15, 0.3]
+
+    # A comparison at these budgets has the same answers, before and after.
+    for checkpoint, column in (
+        (pictures / "first.safetensors", "top1_before"),
+        (folder / "weights" / "vim_sprig-tome-0.3.safetensors", "top1"),
+    ):
+        compare = [
+            *("compare", "--backbones", "vim_sprig", "--checkpoint", str(checkpoint), "--json"),
+            *("--data", f"imagefolder:{pictures / 'photos'}", "--images", "all"),
+            *("--methods", "tome", "--budgets", "0.15,0.3", "--no-baselines", "--gallery", "0"),
+            *("--no-across-schedules", "--device", "cpu", "--threads", "1", "--no-report"),
+            *("--runs", str(tmp_path), "--name", column),
+        ]
+        assert run_cli(compare) == 0
+        for cell in json.loads(capsys.readouterr().out)["cells"]:
+            if cell["budget"] is not None:
+                assert cell["metrics"]["top1"] == rows.loc[cell["budget"], column]
+
+
 OWN_SCORE = """
 import torch
 from methods.base import Method, composed
@@ -131,6 +167,14 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "the control as a method": (("--methods", "none"), "removes no token from a sequence"),
     "a budget that leaves no token": (("--budgets", "0.995"), "no method can remove 99.5 %"),
     "a budget of all": (("--budgets", "1"), "a budget is a share of the FLOPs between 0 and 1"),
+    "a budget of all to test at": (
+        ("--test-budgets", "1"),
+        "--test-budgets 1: a budget is a share of the FLOPs between 0 and 1",
+    ),
+    "a budget that is reached where no training is": (
+        ("--budgets", "0.995", "--test-budgets", "0.3"),
+        "mtr cannot be retrained on vim_sprig: .*99.5 %",
+    ),
     "adaptive counts": (
         ("--methods", "hsa@adaptive"),
         "schedule adaptive the images .* choose another for retrain",

@@ -74,7 +74,7 @@ def test_all_or_nothing_has_an_interval_of_a_width() -> None:
 def test_the_answer_names_the_most_and_claims_no_gain_that_is_not_shown() -> None:
     control = {"backbone": "net", "label": "none", "budget": None, "won_back": None}
     row = {"backbone": "net", "label": "a", "budget": 0.4, "won_back": 0.25}
-    row |= {"won_back_low": 0.1, "won_back_high": 0.4}
+    row |= {"won_back_low": 0.1, "won_back_high": 0.4, "trained_budgets": "0.4"}
     more = row | {"label": "b", "won_back": 0.5, "won_back_low": 0.3, "won_back_high": 0.8}
     where = "on net at -40 % FLOPs"
     assert recovery_answer([control, row, more], str.upper) == (
@@ -83,6 +83,11 @@ def test_the_answer_names_the_most_and_claims_no_gain_that_is_not_shown() -> Non
     open_ended = more | {"won_back_low": -0.1}
     assert recovery_answer([control, row, open_ended]) == (
         f"No gain by retraining is shown: most for b {where}, 50 % [-10, 80] of its loss."
+    )
+    elsewhere = more | {"trained_budgets": "0.2, 0.6"}
+    assert recovery_answer([control, row, elsewhere]) == (
+        f"Retraining wins back most for b {where}, trained at -20, -60 %: 50 % [30, 80] of its "
+        "loss."
     )
     nothing = row | {"won_back": float("nan")}
     assert recovery_answer([control, nothing]).startswith("No method loses so much")
