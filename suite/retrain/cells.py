@@ -35,7 +35,7 @@ def with_retrained(
         name = with_settings(training.backbone, weights=f"{training.name}.safetensors")
         models[name] = model
         context = context_of(model, dataset, plan.indices, spec.precision, plan.device, spec.kernel)
-        for cell in evaluated(plan, training, spec.test_budgets):
+        for cell in evaluated(plan, training, retraining.spec.test_budgets):
             cells.append(
                 replace(
                     cell,
