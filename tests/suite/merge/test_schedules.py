@@ -43,6 +43,7 @@ def test_halves_say_what_the_whole_run_says(finished: Finished, tmp_path: Path) 
     assert "tome" in findings(whole)["schedules"][0]
 
 
+@pytest.mark.slow
 def test_answers_of_a_bundled_table_are_read_from_it(
     finished: Finished,
     as_tries: Callable[[Path, Path], Path],
