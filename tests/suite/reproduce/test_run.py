@@ -58,14 +58,14 @@ def check_side_by_side(document: dict[str, Any], table: PublishedTable) -> None:
         assert width == pytest.approx(row["measured_high"] - row["measured_low"])
 
 
-# one of each kind: reductions of a sequence, retrained, of a map in stages, of attention; what the
+# by kind: reductions of a sequence, retrained, of a map in stages, of attention; what the
 # others say is read in test_listed
-QUICK = {"mtr-vim-base", "rmeeto-vim-tiny", "storm-vmamba-base", "tome-vit-base"}
+ONE_OF_EACH = {"mtr-vim-base", "rmeeto-vim-tiny", "storm-vmamba-base", "tome-vit-base"}
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names()],
+    [pytest.param(name, marks=() if name in ONE_OF_EACH else pytest.mark.slow) for name in names()],
 )
 def test_a_listed_table_runs_narrow(
     name: str, narrowed: Make, imagenet: Path, tmp_path: Path, capsys: Out
