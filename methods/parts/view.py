@@ -152,8 +152,10 @@ def cropped(images: Tensor, index: Tensor, view: View) -> Tensor:
 
 def squares(images: Tensor, corner: Tensor, width: int) -> Tensor:
     """Squares (B, 3, W, W) of images (B, 3, S, S) from their top left `corner` (B, 2) on."""
-    # On a CPU copies of rows take a tenth of the time of a gather; a GPU would wait for the host.
-    return (copied if images.device.type == "cpu" else gathered)(images, corner, width)
+    # On a CPU copies of rows take a tenth of the time of a gather; a GPU would wait for the host,
+    # and a tracer does not know the corners.
+    by_rows = images.device.type == "cpu" and not torch.compiler.is_compiling()
+    return (copied if by_rows else gathered)(images, corner, width)
 
 
 def copied(images: Tensor, corner: Tensor, width: int) -> Tensor:
@@ -185,8 +187,9 @@ def leading(tokens: TokenSequence, patches: int) -> TokenSequence:
     stays.scatter_(
         1, tokens.patches(), (number % (height * width) < patches).expand(len(stays), -1)
     )
-    # as many in every image
-    index = stays.nonzero()[:, 1].view(tokens.batch, -1)
+    # As many in every image. Sorted, not searched for: a tracer has to know how many there are.
+    count = frames * min(patches, height * width) + tokens.special.shape[1]
+    index = stays.logical_not().long().sort(dim=1, stable=True).indices[:, :count]
     places = stays.cumsum(1) - 1
     return replace(
         tokens,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import create_model
-from backbones.base import Backbone
+from backbones.base import Backbone, check_image_size
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.composition import Composition
@@ -101,14 +101,26 @@ class Reduced(nn.Module):
             return sized.readout(sized.run(tokens, plan=self._reducers))
 
     def trace(self, images: Tensor, numbers: Tensor | None = None) -> TokenTrace:
-        """Run the model and tell what became of every patch; the arguments are `forward`'s."""
+        """Run the model and tell what became of every patch; the arguments are `forward`'s.
+
+        UserError for a method whose tokens are not patches of the image, such as ``crop-shrink``.
+        """
+        if self._cell.view is not None:
+            raise UserError(
+                f"{self.method} makes its tokens of a window of the image, so that no patch of the "
+                "image becomes one of them: call the model, or trace a method that removes tokens"
+            )
         with self._gradients(images):
             sized, tokens = self._embedded(images, numbers)
             final = sized.run(tokens.tracked(), plan=self._reducers)
             return traced(self.model, images, final, sized.readout(final), self.plan.lengths)
 
     def _embedded(self, images: Tensor, numbers: Tensor | None) -> tuple[Backbone, TokenSequence]:
-        return embed(self.model, images, numbers, self._cell.image_size, self._cell.view)
+        model, cell = self.model, self._cell
+        # Where they are resized first, the backbone cannot tell a wrong size.
+        if model.frames == 1 and (cell.view is not None or cell.image_size != model.image_size):
+            check_image_size(images, model.image_size, model.name)
+        return embed(model, images, numbers, cell.image_size, cell.view)
 
     def _gradients(self, images: Tensor) -> torch.no_grad | nullcontext[None]:
         """Leave gradients on only where something asks for one: inference has kernels of its own.
@@ -121,13 +133,15 @@ class Reduced(nn.Module):
     def __repr__(self) -> str:
         """The model, the method with its setting, and what it saves, in one line."""
         counts = [removal.tokens for removal in self.plan.removals.values()]
-        how = str(self.setting)
+        how = f" at {self.setting}"
         if self.setting is None:
             same = len(set(counts)) == 1
-            how = f"{counts[0]} tokens a site" if same else f"{sum(counts)} tokens in all"
+            how = f" at {counts[0]} tokens a site" if same else f" at {sum(counts)} tokens in all"
+        if not counts:  # of a smaller image, or a window of it
+            how = ""
         removed = 100 * self.plan.removed[self.convention]
         unit = "MACs" if self.convention == "macs" else "FLOPs"
-        method = f"{self._cell.method.label} at {how}"
+        method = f"{self._cell.method.label}{how}"
         return f"Reduced({self.model.name}, {method}: -{removed:.1f} % {unit})"
 
 

@@ -88,8 +88,9 @@ def settings(method: MethodSpec, axis: str) -> list[Setting]:
         by_spec.setdefault(setting.method.text, []).append(setting)
     if len(by_spec) == 1:
         # Computed only for the message, since it tries every axis.
-        offered = ", ".join(axes_of([method])) or "none"
-        raise UserError(f"{method} has nothing to vary on the axis {axis}: its axes are {offered}")
+        offered = axes_of([method])
+        mend = f"its axes are {', '.join(offered)}" if offered else "name another method"
+        raise UserError(f"{method} has nothing to vary on the axis {axis}: {mend}")
     own = ", ".join(setting.words for setting in by_spec.pop(own_text)) or UNCHANGED
     # Of settings that come to the same method the first stands for all.
     return [Setting(own, method), *(alike[0] for alike in by_spec.values())]

@@ -127,6 +127,7 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
     for model in models.values():
         if model.code is not None:
             check_learns(model)
+    check_steps(spec, len(data.rows))
     trainings = laid_out(prepared, spec.mixed)
     for training in trainings:
         for cell in training.cells:
@@ -150,6 +151,16 @@ def check_methods(spec: RetrainSpec) -> None:
                 f"{method}: under the schedule {ADAPTIVE.name} the images of a batch keep "
                 "different numbers of tokens: choose another for retrain"
             )
+
+
+def check_steps(spec: RetrainSpec, images: int) -> None:
+    """UserError if there is but one step, which changes no weight: the warm-up begins at 0."""
+    batch = min(spec.train_batch, images)
+    if spec.epochs * (images // batch) < 2:
+        raise UserError(
+            f"{images} training images are one step of {batch}, at which the learning rate is "
+            f"still 0: give more --epochs or --train-images, or --train-batch {max(1, batch // 4)}"
+        )
 
 
 def check_trains(prepared: Prepared) -> None:

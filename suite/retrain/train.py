@@ -85,7 +85,8 @@ def work(trainer: Trainer) -> str:
     recipe, steps = trainer.recipe, trainer.batches.per_epoch
     left = recipe.epochs - trainer.done.epoch
     epochs = "1 epoch" if left == 1 else f"{left} epochs"
-    return f"{epochs} of {steps:,} steps of {recipe.batch} images"
+    of_each = "1 step" if steps == 1 else f"{steps:,} steps"
+    return f"{epochs} of {of_each} of {recipe.batch} images"
 
 
 def trainer_of(

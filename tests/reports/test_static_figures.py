@@ -156,7 +156,8 @@ def test_the_whole_folder_compiles(
     stems = {name.rsplit(".", 1)[0] for name in before if name.endswith(".pdf")}
     assert {"pareto", "pareto-column", "gallery", "gallery-column"} <= stems
     for stem in stems:
-        fonts(place / f"{stem}.pdf")
+        if shutil.which("pdffonts") is not None:
+            fonts(place / f"{stem}.pdf")
         width = Image.open(io.BytesIO(before[f"{stem}.png"])).width / 220
         assert width <= (COLUMN if stem.endswith("-column") else WIDTH) + 0.01
     if shutil.which("pdflatex") is None:

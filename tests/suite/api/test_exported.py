@@ -206,6 +206,17 @@ def test_inductor_compiles_it(vim: Backbone) -> None:
     agrees(in_one_graph(reduced, "inductor")(IMAGES), expected)
 
 
+@pytest.mark.parametrize(("where", "budget"), [("detail", 0.4), ("random", 0.3958)])
+@pytest.mark.parametrize("name", ["vim", "deit"])
+def test_a_window_exports(
+    name: str, where: str, budget: float, request: pytest.FixtureRequest
+) -> None:
+    reduced = suite.reduce(request.getfixturevalue(name), f"crop-shrink[where={where}]", budget)
+    program = torch.export.export(reduced, (IMAGES,)).module()
+    for images in (IMAGES, torch.randn(*IMAGES.shape)):
+        agrees(program(images), reduced(images))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["tome", "evit", "random"])
 @pytest.mark.usefixtures("small")

@@ -162,6 +162,17 @@ def test_what_cannot_be_is_one_line(vim: Backbone, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("method", ["downsample", "crop-shrink"])
+def test_images_of_a_wrong_size_are_refused_before_they_are_resized(
+    vim: Backbone, images: torch.Tensor, method: str
+) -> None:
+    reduced = suite.reduce(vim, method, 0.4)
+    assert "tokens" not in repr(reduced)
+    for wrong, mend in ((images[..., :20, :20], "resize them"), (images[0], "of the batch")):
+        with pytest.raises(suite.UserError, match=mend):
+            reduced(wrong)
+
+
 def through_pickle(module: Any) -> Any:
     return pickle.loads(pickle.dumps(module))
 

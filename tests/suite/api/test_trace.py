@@ -56,6 +56,11 @@ def test_a_smaller_image_has_a_smaller_grid(vim: Backbone) -> None:
     assert "49 of 49 patches kept" in repr(trace)
 
 
+def test_a_window_has_no_patches_of_the_image(vim: Backbone) -> None:
+    with pytest.raises(suite.UserError, match="trace a method that removes tokens"):
+        suite.reduce(vim, "crop-shrink", budget=0.5).trace(IMAGES)
+
+
 def test_the_picture_shows_each_image_above_its_tokens(vim: Backbone) -> None:
     trace = suite.reduce(vim, "random", budget=0.5).trace(IMAGES)
     figure = trace.show()

@@ -182,6 +182,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "the split that is trained on": (("--split", "train"), "is what is trained on"),
     "a split that is not there": (("--split", "dev"), "has no split 'dev': choose test or train"),
     "more images than there are": (("--train-images", "13"), "13 images asked for, but .* 12"),
+    "one step, which changes nothing": (
+        ("--train-images", "6", "--epochs", "1"),
+        "6 training images are one step of 6.*--train-batch 1",
+    ),
     "no images": (("--train-images", "0"), "must be a whole number from 1 on, or 'all'"),
     "no epoch": (("--epochs", "0"), "--epochs"),
     "a rate of nothing": (("--lr", "0"), "--lr 0: .*greater than 0"),
