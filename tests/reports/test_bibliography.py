@@ -120,6 +120,9 @@ def test_nothing_a_user_wrote_begins_an_entry() -> None:
     assert list(parsed(text)) == ["mambatokensuite"]
 
 
+OURS = {"crop-shrink"}  # made here, and on no paper but its page in docs/
+
+
 def test_every_method_backbone_and_data_set_has_a_paper_or_says_that_there_is_none() -> None:
     for name in METHODS:
         if METHODS.origin(name) != "built-in":
@@ -127,7 +130,7 @@ def test_every_method_backbone_and_data_set_has_a_paper_or_says_that_there_is_no
         method = METHODS[name]
         assert (method.reference is None) == (method.paper == ""), name
         if method.reference is None:
-            assert method.family == "baseline"
+            assert method.family == "baseline" or name in OURS
             continue
         # The card's citation and the fields say the same.
         assert method.year == method.reference.year
