@@ -272,13 +272,9 @@ class Method:
         Options that are not given have their defaults. `provides` are the trace fields of the
         backbone. None if the method touches no token sequence.
         """
-        settings = self.settings(options)
+        chosen = self._chosen(options, provides)
         if self.build is None:
             return None
-        chosen = {
-            name: option.meant(settings.get(name, option.default), provides)
-            for name, option in self.options.items()
-        }
         try:
             # The window of the field is set here, so that `build` need not know of it.
             window = None if self.window is None else chosen.pop(WINDOW)
@@ -297,12 +293,15 @@ class Method:
 
     def view_of(self, **options: Any) -> View | None:
         """The view, without a size, for these options (values or their text); None: all is seen."""
-        if self.view is None:
-            return None
-        settings = self.settings(options)
-        return self.view(
-            **{name: settings.get(name, option.default) for name, option in self.options.items()}
-        )
+        return None if self.view is None else self.view(**self._chosen(options, NO_TRACE))
+
+    def _chosen(self, given: Mapping[str, Any], provides: frozenset[str]) -> dict[str, Value]:
+        """The value of every option on a backbone with these trace fields."""
+        settings = self.settings(given)
+        return {
+            name: option.meant(settings.get(name, option.default), provides)
+            for name, option in self.options.items()
+        }
 
     def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
         """Return the tokens removed before each block of `shape` as published; None if unknown."""

@@ -182,22 +182,15 @@ def gathered(images: Tensor, corner: Tensor, width: int) -> Tensor:
 def leading(tokens: TokenSequence, patches: int) -> TokenSequence:
     """The first `patches` patch tokens of each frame, and all special ones, in their order."""
     frames, height, width = tokens.grid
-    number = torch.arange(frames * height * width, device=tokens.position.device)
-    stays = torch.ones(tokens.batch, tokens.length, dtype=torch.bool, device=number.device)
-    stays.scatter_(
-        1, tokens.patches(), (number % (height * width) < patches).expand(len(stays), -1)
-    )
-    # As many in every image. Sorted, not searched for: a tracer has to know how many there are.
-    count = frames * min(patches, height * width) + tokens.special.shape[1]
-    index = stays.logical_not().long().sort(dim=1, stable=True).indices[:, :count]
-    places = stays.cumsum(1) - 1
+    first = tokens.patches().view(tokens.batch, frames, height * width)[:, :, :patches]
+    index = torch.cat([first.flatten(1), tokens.special], 1).sort(1).values
     return replace(
         tokens,
         branch=rows(tokens.branch, index),
         residual=rows(tokens.residual, index),
         position=tokens.position.gather(1, index),
         size=tokens.size.gather(1, index),
-        special=places.gather(1, tokens.special),
+        special=(index[:, None] < tokens.special[..., None]).sum(2),
         # Cut short, the rows of tokens may fill no rectangle.
         lattice=None,
     )

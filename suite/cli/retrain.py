@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from suite.cli.compare import begin_compiling
 from suite.cli.exit_codes import FAILED
-from suite.cli.run_options import RunOptions, finish
+from suite.cli.run_options import RunOptions, finish, start
 from suite.cli.spec_options import with_options
 from suite.retrain.spec import RetrainSpec
 
@@ -34,15 +34,7 @@ def retrain(spec: RetrainSpec, options: RunOptions) -> int:
     from suite.trackers import chosen_trackers
 
     trackers = chosen_trackers(options.track)
-    outcome = run_retraining(
-        spec,
-        folder,
-        quiet=options.json,
-        resume=options.resume,
-        fail_fast=options.fail_fast,
-        skip_damaged=options.skip_damaged,
-        verbose=options.verbose,
-    )
+    outcome = start(run_retraining, spec, folder, options)
     # Of several processes the first alone compares.
     if outcome is None:
         return 0
