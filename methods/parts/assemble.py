@@ -264,6 +264,18 @@ def _carried(carry: Tensor, index: Tensor) -> Tensor:
     )
 
 
+def taken(tokens: TokenSequence, index: Tensor, special: Tensor) -> TokenSequence:
+    """The tokens at `index` (B, k), in that order; `special` (B, S) of them are special."""
+    return replace(
+        tokens,
+        branch=rows(tokens.branch, index),
+        residual=rows(tokens.residual, index),
+        position=tokens.position.gather(1, index),
+        size=tokens.size.gather(1, index),
+        special=special,
+    )
+
+
 def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:
     """Permute the patches by `policy`; every token survives.
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
+from methods.parts.assemble import taken
 from methods.parts.counter_random import uniform
-from methods.parts.features import rows
 
 PLACES = ("detail", "centre", "random")
 STEPS = 2  # places of the window on the side of a patch
@@ -184,13 +184,6 @@ def leading(tokens: TokenSequence, patches: int) -> TokenSequence:
     frames, height, width = tokens.grid
     first = tokens.patches().view(tokens.batch, frames, height * width)[:, :, :patches]
     index = torch.cat([first.flatten(1), tokens.special], 1).sort(1).values
-    return replace(
-        tokens,
-        branch=rows(tokens.branch, index),
-        residual=rows(tokens.residual, index),
-        position=tokens.position.gather(1, index),
-        size=tokens.size.gather(1, index),
-        special=(index[:, None] < tokens.special[..., None]).sum(2),
-        # Cut short, the rows of tokens may fill no rectangle.
-        lattice=None,
-    )
+    special = (index[:, None] < tokens.special[..., None]).sum(2)
+    # Cut short, the rows of tokens may fill no rectangle.
+    return replace(taken(tokens, index, special), lattice=None)

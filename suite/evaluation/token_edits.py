@@ -6,14 +6,11 @@ every copy in its own way. Patch tokens are numbered by their rank 0..n-1 in seq
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
-from methods.parts.assemble import Arranged, Merge, arrange, assembled
-from methods.parts.features import rows
+from methods.parts.assemble import Arranged, Merge, arrange, assembled, taken
 from methods.parts.match import Matching, lowest
 from methods.parts.order import Chance
 
@@ -71,11 +68,4 @@ def moved(tokens: TokenSequence, row: int, places: Tensor) -> TokenSequence:
     index = torch.empty_like(picked.position)
     index.scatter_(1, special, picked.special)
     index.scatter_(1, slot, picked.patches())
-    return replace(
-        picked,
-        branch=rows(picked.branch, index),
-        residual=rows(picked.residual, index),
-        position=picked.position.gather(1, index),
-        size=picked.size.gather(1, index),
-        special=special,
-    )
+    return taken(picked, index, special)
