@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
+from methods.parts.score import SCORES
 from methods.reducer import Reducer
 from suite.cli import run as run_cli
 from suite.retrain.prepare import Training, check_gradient, in_files, prepare_retraining
@@ -212,6 +214,7 @@ def test_bad_input_is_one_line(case: str, pictures: Path, tmp_path: Path, capsys
     assert not (tmp_path / "here").exists()
 
 
+@patch.dict(SCORES)  # the user's file adds its score, which no other test must meet
 @pytest.mark.usefixtures("registered")
 def test_a_method_whose_score_has_no_gradient_can_be_trained_under(
     pictures: Path, tmp_path: Path, capsys: Out
