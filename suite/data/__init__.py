@@ -15,7 +15,7 @@ from backbones.common.errors import UserError
 from backbones.common.labels import data_parts
 from backbones.common.registry import ADDED, BUILT_IN, Registry
 from backbones.common.user_files import digest, in_file, load, source_digest
-from suite.data.base import Dataset, IntArray, Request, check_labels
+from suite.data.base import Dataset, IntArray, Request, TaskName, check_labels
 from suite.data.plugins import opened
 from suite.data.subset import pictured, stratified
 
@@ -48,6 +48,8 @@ DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
     "suite.datasets",
 )
 
+# Data whose pixels have classes, as they are written.
+SEGMENTED = ("fashion-clutter",)
 # Data in class folders, whose order can be set.
 FOLDERS = ("frames", "imagefolder", "video")
 SETTING = re.compile(r"(.+)\[(\w+)=(\w+)\]")
@@ -61,6 +63,7 @@ def open_dataset(
     crop: float | None = None,
     interpolation: str | None = None,
     views: str | None = None,
+    task: TaskName = "classification",
 ) -> Dataset:
     """Open ``NAME`` or ``NAME:PATH``, such as ``fashion-clutter`` or ``imagefolder:photos``.
 
@@ -87,7 +90,7 @@ def open_dataset(
         if name not in FOLDERS or setting != "order":
             fix = "write [order=natural]" if name in FOLDERS else "leave the brackets out"
             raise UserError(f"{name} has no setting '{setting}': {fix}")
-    request = Request(path or None, split, source, crop, interpolation, views, order)
+    request = Request(path or None, split, source, crop, interpolation, views, order, task)
     if named:
         called = f"data set '{named.variable}' ({named.file})"
         dataset = opened(called, load(named), request, mend="correct the file")
@@ -96,7 +99,19 @@ def open_dataset(
         dataset = _registered(name, request)
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
+    if dataset.task != task:
+        raise UserError(_without_truth(name, task))
     return dataset
+
+
+def _without_truth(name: str, task: TaskName) -> str:
+    """What to say of a data set that has no truth for `task`."""
+    if task == "classification":
+        return f"'{name}' has classes of pixels, not of images: add --task segmentation"
+    return (
+        f"'{name}' has no class for each pixel, which segmentation needs: "
+        f"use --data {' or '.join(SEGMENTED)}"
+    )
 
 
 def _registered(name: str, request: Request) -> Dataset:
@@ -117,10 +132,15 @@ def without_path(spec: str) -> str:
 
 
 def content_of(
-    spec: str, split: str, source: str | None, views: str | None, images: IntArray
+    spec: str,
+    split: str,
+    source: str | None,
+    views: str | None,
+    images: IntArray,
+    task: TaskName = "classification",
 ) -> str | None:
     """Hash of what `images` of a split hold; None if the split is not there, "" without them."""
-    dataset = _if_there(spec, split, source, views)
+    dataset = _if_there(spec, split, source, views, task)
     if dataset is None:
         return None
     try:
@@ -131,13 +151,21 @@ def content_of(
         return ""
 
 
-def has_split(spec: str, split: str, source: str | None, views: str | None = None) -> bool:
+def has_split(
+    spec: str,
+    split: str,
+    source: str | None,
+    views: str | None = None,
+    task: TaskName = "classification",
+) -> bool:
     """Whether the data have this split, as data without splits have any."""
-    return _if_there(spec, split, source, views) is not None
+    return _if_there(spec, split, source, views, task) is not None
 
 
-def _if_there(spec: str, split: str, source: str | None, views: str | None) -> Dataset | None:
+def _if_there(
+    spec: str, split: str, source: str | None, views: str | None, task: TaskName
+) -> Dataset | None:
     try:
-        return open_dataset(spec, split, source=source, views=views)
+        return open_dataset(spec, split, source=source, views=views, task=task)
     except (UserError, OSError):
         return None

@@ -20,6 +20,8 @@ Pixels = NDArray[np.uint8]  # (..., H, W, 3), or without the 3 for grey
 Samples = NDArray[np.float32]  # a model's input, (..., 3, S, S)
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Truth = NDArray[np.uint8]  # (..., S, S): the class of every pixel, or IGNORED
+TaskName = Literal["classification", "segmentation"]
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
 Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object
@@ -36,6 +38,7 @@ class Seen(NamedTuple):
     stamp: str
 
 
+IGNORED = 255  # in a truth: a pixel that belongs to no class and does not count
 # A label is a row of every table of classes, so a damaged one must not ask for gigabytes.
 MAX_CLASSES = 1_000_000
 
@@ -61,6 +64,7 @@ class Request:
     ``interpolation``  filter of that resize
     ``views``          views of a video, CLIPSxCROPS such as ``4x3``
     ``order``          of class folders, written ``[order=natural]`` after the path
+    ``task``           what the truth is of: an image (classification) or its pixels (segmentation)
 
     None is the data set's own default.
     """
@@ -72,6 +76,7 @@ class Request:
     interpolation: str | None = None
     views: str | None = None
     order: str | None = None
+    task: TaskName = "classification"
 
 
 class Dataset(ABC):
@@ -86,6 +91,8 @@ class Dataset(ABC):
     ``notes``    what is not as a user may think: files passed over, another order of classes
     ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
     ``code``     hash of the file of a third party's data set, which `open_dataset` sets
+    ``task``     ``segmentation`` if it was opened so: it then has a `truth`, whose values index
+                 ``classes``, and a label only spreads samples evenly over kinds of images
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "images"
@@ -93,6 +100,7 @@ class Dataset(ABC):
     views: int = 1
     notes: tuple[str, ...] = ()
     code: str | None = None
+    task: TaskName = "classification"
     name: str
     split: str
     classes: tuple[str, ...]
@@ -146,6 +154,14 @@ class Dataset(ABC):
         """
         return np.stack([self.sample(int(index), image_size) for index in indices])
 
+    def truth(self, index: int, image_size: int) -> Truth:
+        """The class of each pixel of `sample`, (image_size, image_size), `IGNORED` where none."""
+        raise NotImplementedError(f"'{self.name}' has no truth for each pixel")
+
+    def truths(self, indices: IntArray, image_size: int) -> Truth:
+        """The `truth` of several images, (B, image_size, image_size)."""
+        return np.stack([self.truth(int(index), image_size) for index in indices])
+
     def foreground(self, index: int, grid: Grid) -> Mask | None:
         """Cells of a token `grid` (rows, columns) that show the object; None where unknown."""
         return None
@@ -173,6 +189,10 @@ class Dataset(ABC):
         """By number, what was decoded since the loader last took it, of data in files."""
         return {}
 
+    def task_rule(self) -> Manifest:
+        """The task, if it is not classification, whose manifests have never named it."""
+        return {} if self.task == "classification" else {"task": self.task}
+
     def rules(self) -> Manifest:
         """What outcomes depend on, beside the images where these are known by their bytes."""
         return self.manifest()
@@ -195,6 +215,7 @@ class Dataset(ABC):
             "split": self.split,
             "images": len(self),
             "classes": list(self.classes),
+            **self.task_rule(),
             **self.identity(),
         }
         return {**content, "hash": digest(content)}

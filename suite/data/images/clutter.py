@@ -10,6 +10,12 @@ nor the machine. `variant` 0 is the data set; others are further draws to train 
 The garment lies wholly on the canvas, so the centre is foreground far more often than the rim (a
 corner almost never): the position of a garment says nothing of its class, but a rule that keeps the
 centre is not blind to content.
+
+For segmentation the classes are the background and the ten garments. A pixel of the 56x56 canvas
+belongs to the garment if the garment covers at least half of it. Noise, distractors, the
+photograph's own background and what shows through a garment, such as the opening of a bag's handle,
+are background. The distractors are pieces of garments, too, so that to tell fabric from noise is
+not enough.
 """
 
 from __future__ import annotations
@@ -29,6 +35,8 @@ from suite.data.base import (
     Pixels,
     Request,
     Samples,
+    TaskName,
+    Truth,
     digest,
 )
 from suite.data.images.composite import GARMENT_DICE, draw_garments
@@ -42,7 +50,7 @@ from suite.data.images.sources import (
     bundled,
     check_split,
 )
-from suite.data.loading.pixels import normalise, resize
+from suite.data.loading.pixels import nearest_pixels, normalise, resize
 
 # Raise with any change that alters a pixel.
 GENERATOR_VERSION = 1
@@ -51,6 +59,9 @@ MEAN = (0.435, 0.435, 0.435)
 STD = (0.170, 0.170, 0.170)
 # A token is foreground when the garment covers at least this share of it: one pixel of a 4x4 patch.
 FOREGROUND_SHARE = 1 / 16
+# A pixel is of the garment from this opacity on, of 255.
+GARMENT_OPACITY = 128
+BACKGROUND = "background"
 MAX_VARIANT = (1 << 32) - 1
 # Random 64-bit words of an image: one a die (the garments', then two shifts an octave), then eight
 # knots a word.
@@ -111,16 +122,25 @@ def covered_cells(alpha: Pixels, grid: Grid) -> Mask:
 
 
 class FashionClutter(Dataset):
-    """`fashion-clutter` at one variant."""
+    """`fashion-clutter` at one variant, with the garments or the pixels' classes to be named."""
 
     name = "fashion-clutter"
-    classes = CLASSES
     mean, std = MEAN, STD
 
-    def __init__(self, garments: Garments, variant: int = 0, split: str | None = None) -> None:
+    def __init__(
+        self,
+        garments: Garments,
+        variant: int = 0,
+        split: str | None = None,
+        task: TaskName = "classification",
+    ) -> None:
         """`split` is what these garments are called, by default as in their file."""
-        self.garments, self.variant = garments, variant
-        self.split, self.labels = split or garments.split, garments.labels
+        self.garments, self.variant, self.task = garments, variant, task
+        self.split = split or garments.split
+        # The background is class 0 of a pixel, and no image is of it.
+        before = (BACKGROUND,) if task == "segmentation" else ()
+        self.classes = (*before, *CLASSES)
+        self.labels = garments.labels + len(before)
 
     def image(self, index: int) -> Pixels:
         """The canvas, (56, 56, 3)."""
@@ -144,9 +164,23 @@ class FashionClutter(Dataset):
         covered: Mask = covered_cells(self._draw(index)[1][None], grid)[0]
         return covered
 
+    def truth(self, index: int, image_size: int) -> Truth:
+        """The class of each pixel; of another size than the canvas that of the nearest pixel."""
+        self.check_index(index)
+        truth: Truth = self.truths(np.array([index]), image_size)[0]
+        return truth
+
+    def truths(self, indices: IntArray, image_size: int) -> Truth:
+        """The truth of several canvases, drawn in one call, (B, image_size, image_size)."""
+        _, alpha = render(self.garments, indices, self.variant)
+        labels = self.labels[indices].astype(np.uint8)
+        drawn = np.where(alpha >= GARMENT_OPACITY, labels[:, None, None], np.uint8(0))
+        return nearest_pixels(drawn, image_size)
+
     def content(self, indices: IntArray) -> str:
         """Hash of the garments at `indices` and of all else that is drawn from."""
-        shown = {"name": self.name, "garments": self.garments.checksum_of(indices)}
+        garments = self.garments.checksum_of(indices)
+        shown = {"name": self.name, "garments": garments, **self.task_rule()}
         return digest({**self.identity(), **shown})
 
     def identity(self) -> Manifest:
@@ -187,4 +221,5 @@ def garments_for(request: Request, name: str) -> Garments:
 
 def open_clutter(request: Request) -> FashionClutter:
     """Open ``fashion-clutter``."""
-    return FashionClutter(garments_for(request, "fashion-clutter"), split=request.split)
+    garments = garments_for(request, "fashion-clutter")
+    return FashionClutter(garments, split=request.split, task=request.task)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from backbones.common.errors import UserError, describe_error
-from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen
+from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen, Truth
 from suite.data.plugins import BrokenDatasetError, is_foreign
 from suite.system.stopwatch import STOPWATCH
 
@@ -49,6 +49,7 @@ _waiting: Reader | None = None
 class Decoded(NamedTuple):
     """What the images of a batch gave: samples and masks of the sound ones, of which `indices`.
 
+    ``truth``    classes of their pixels, of data for segmentation
     ``seen``     what they were decoded from, of data in files
     ``damaged``  the other images, and what is wrong with each
     """
@@ -56,6 +57,7 @@ class Decoded(NamedTuple):
     indices: IntArray
     samples: Samples
     foreground: Mask | None
+    truth: Truth | None
     seen: dict[int, Seen]
     damaged: dict[int, str]
 
@@ -66,7 +68,8 @@ class Batch(NamedTuple):
     ``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
     Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S).
     ``foreground`` (B, rows, columns) bool marks the grid cells that show the object; None where
-    unknown. ``seen`` and ``damaged`` are those of `Decoded`.
+    unknown. ``seen`` and ``damaged`` are those of `Decoded`. ``truth`` (B, S, S) uint8 are the
+    classes of the pixels, of data for segmentation (`suite.data.base.Dataset.truth`).
     """
 
     indices: Tensor
@@ -75,6 +78,7 @@ class Batch(NamedTuple):
     foreground: Tensor | None = None
     seen: Mapping[int, Seen] = {}
     damaged: Mapping[int, str] = {}
+    truth: Tensor | None = None
 
 
 def limit_workers(processes: int) -> None:
@@ -142,7 +146,7 @@ def batches(
         for _ in _cut(indices, batch_size):
             with STOPWATCH.part("data wait"):
                 decoded = reader.next()
-            masks = decoded.foreground
+            masks, truth = decoded.foreground, decoded.truth
             yield Batch(
                 torch.from_numpy(decoded.indices),
                 torch.from_numpy(decoded.samples),
@@ -150,6 +154,7 @@ def batches(
                 None if masks is None else torch.from_numpy(masks),
                 decoded.seen,
                 decoded.damaged,
+                None if truth is None else torch.from_numpy(truth),
             )
         finished = True
     finally:
@@ -306,17 +311,23 @@ class Decoder(TorchDataset[Decoded]):
     ) -> Decoded:
         chosen = np.array(indices, np.int64)
         samples, masks = np.empty((0, 3, image_size, image_size), np.float32), None
+        truth = None
         if len(indices):
-            samples, masks = self._samples(chosen, image_size, grid)
+            samples, masks, truth = self._samples(chosen, image_size, grid)
         known = self.dataset.seen
         seen = {index: known.pop(index) for index in indices if index in known}
-        return Decoded(chosen, samples, masks, seen, damaged)
+        return Decoded(chosen, samples, masks, truth, seen, damaged)
 
     def _samples(
         self, chosen: IntArray, image_size: int, grid: Grid | None
-    ) -> tuple[Samples, Mask | None]:
+    ) -> tuple[Samples, Mask | None, Truth | None]:
+        dataset = self.dataset
         try:
-            return self.dataset.samples_with_foreground(chosen, image_size, grid)
+            samples, masks = dataset.samples_with_foreground(chosen, image_size, grid)
+            truth = None
+            if dataset.task == "segmentation":
+                truth = dataset.truths(chosen, image_size)
+            return samples, masks, truth
         except UserError:
             raise
         except Exception as error:

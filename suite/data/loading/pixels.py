@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from suite.data.base import Pixels, Samples
+from suite.data.base import Pixels, Samples, Truth
 
 
 def resize(canvas: Pixels, image_size: int) -> Pixels:
@@ -21,6 +21,20 @@ def resize(canvas: Pixels, image_size: int) -> Pixels:
             picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
         )
     return resized
+
+
+def nearest_pixels(truth: Truth, image_size: int) -> Truth:
+    """Resize (B, H, W) to (B, S, S): each pixel is the one that its centre falls into.
+
+    Classes cannot be mixed, as colours are.
+    """
+    height, width = truth.shape[1:]
+    if (height, width) == (image_size, image_size):
+        return truth
+    centres = 2 * np.arange(image_size) + 1  # in half pixels
+    rows = centres * height // (2 * image_size)
+    columns = centres * width // (2 * image_size)
+    return truth[:, rows[:, None], columns]
 
 
 def normalise(canvas: Pixels, mean: Sequence[float], std: Sequence[float]) -> Samples:

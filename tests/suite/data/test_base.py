@@ -81,6 +81,19 @@ def test_samples_stack_single_ones() -> None:
     assert Fake(np.zeros(9, np.int64)).foreground(0, (2, 2)) is None
 
 
+def test_a_data_set_without_truth_of_the_task_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DATASETS, "_added", {"mine": lambda request: Fake(np.array([0]))})
+    with pytest.raises(UserError, match=r"'mine' has no class for each pixel.*--data fashion-clut"):
+        open_dataset("mine", task="segmentation")
+    with pytest.raises(UserError, match="'fashion-mnist' has no class for each pixel"):
+        open_dataset("fashion-mnist", "dev", task="segmentation")
+    segmented = Fake(np.array([0]))
+    segmented.task = "segmentation"
+    monkeypatch.setattr(DATASETS, "_added", {"mine": lambda request: segmented})
+    with pytest.raises(UserError, match="classes of pixels, not of images: add --task segmentat"):
+        open_dataset("mine")
+
+
 def test_spec_and_options_reach_the_opener(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Request] = []
 

@@ -266,6 +266,49 @@ def test_manifest_tells_data_sets_apart(garments: Garments) -> None:
     assert len(hashes) == 4
 
 
+def test_truth_is_where_a_garment_covers_half_a_pixel(garments: Garments) -> None:
+    """By the pasting rule in floats: neither noise nor distractors are of a class."""
+    data = open_dataset("fashion-clutter", task="segmentation")
+    assert data.task == "segmentation"
+    assert data.classes[:2] == ("background", "t-shirt")
+    assert np.bincount(data.labels).tolist() == [0] + [200] * 10
+    for row in (0, 7, 321):
+        words = random_words("test", garments.source[row : row + 1], 0)[0]
+        dice, canvas = background(words)
+        _, alpha = paste_by_hand(canvas, garments.images[row], (0, 0), 28, dice[:6])
+        truth = data.truth(row, 56)
+        assert (truth.shape, truth.dtype) == ((56, 56), np.uint8)
+        # Weights are whole 1/256: a pixel at the very edge of a half may fall on either side.
+        sure = abs(alpha - 0.5) > 0.02
+        expected = np.where(alpha >= 0.5, garments.labels[row] + 1, 0)
+        assert np.array_equal(truth[sure], expected[sure])
+        assert sure.mean() > 0.98
+    assert np.array_equal(data.truths(np.array([321, 0]), 56)[0], data.truth(321, 56))
+
+
+def test_truth_of_another_size_is_that_of_the_nearest_pixel() -> None:
+    data = open_dataset("fashion-clutter", task="segmentation")
+    drawn = data.truth(3, 56)
+    assert np.array_equal(data.truth(3, 112), np.kron(drawn, np.ones((2, 2))))
+    # The centre of every second pixel of 28 lies on the edge of two: the later one is taken.
+    assert np.array_equal(data.truth(3, 28), drawn[1::2, 1::2])
+    assert set(np.unique(data.truth(3, 61))) == {0, data.labels[3]}
+
+
+def test_pixels_do_not_depend_on_the_task_and_hashes_of_classification_stay() -> None:
+    classified = open_dataset("fashion-clutter", "dev")
+    segmented = open_dataset("fashion-clutter", "dev", task="segmentation")
+    rows = np.arange(5)
+    assert np.array_equal(classified.samples(rows, 56), segmented.samples(rows, 56))
+    assert segmented.manifest()["task"] == "segmentation"
+    assert "task" not in classified.manifest()
+    hashes = [classified.manifest()["hash"], classified.content(rows)]
+    # Those of runs from before there was a task.
+    assert [text[:8] for text in hashes] == ["deb124c2", "1cd882e4"]
+    assert segmented.manifest()["hash"] != hashes[0]
+    assert segmented.content(rows) != hashes[1]
+
+
 def test_openers_name_what_they_cannot_do() -> None:
     with pytest.raises(UserError, match="takes no path"):
         open_dataset("fashion-clutter:/somewhere")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
+from suite.data import open_dataset
 from suite.data.base import Dataset, Manifest
 from suite.data.images.clutter import FashionClutter
 from suite.data.images.sources import bundled
@@ -95,6 +96,17 @@ def test_batches_of_clutter_do_not_depend_on_their_size() -> None:
     wholes = [torch.cat([b.images for b in batches(data, indices, size, 56)]) for size in (1, 2, 5)]
     assert torch.equal(wholes[0], wholes[1])
     assert torch.equal(wholes[0], wholes[2])
+
+
+def test_truth_comes_with_its_images() -> None:
+    data = open_dataset("fashion-clutter", "dev", task="segmentation")
+    for batch in batches(data, np.array([5, 2, 9]), 2, 112, (14, 14)):
+        assert batch.truth is not None
+        assert batch.foreground is not None
+        for place, index in enumerate(batch.indices.tolist()):
+            assert np.array_equal(batch.truth[place], data.truth(index, 112))
+    classified = batches(FashionClutter(bundled("dev")), np.arange(2), 2, 56)
+    assert [batch.truth for batch in classified] == [None]
 
 
 def test_impossible_sizes() -> None:
