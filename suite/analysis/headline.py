@@ -28,7 +28,6 @@ from suite.stats.blind_baselines import beaten_words, stand_ins
 from suite.stats.correctness import Outcomes, counted
 from suite.stats.schedule_words import verdict_sentences
 from suite.stats.schedules import ScheduleVerdicts
-from suite.stats.single import wilson
 from suite.stats.verdict import GRID_BLIND, Verdict
 
 FEW = 3  # methods that are named each in a sentence of its own
@@ -259,7 +258,7 @@ def run_warnings(
 def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
     """Warn that the dense model is no better than guessing; empty if it is better."""
     # The lower bound: a few images above chance by luck are no evidence of loaded weights.
-    low, _ = wilson(round(dense.accuracy * dense.count), dense.count)
+    low, _ = dense.interval()
     if low > 1 / classes:
         return ""
     return (

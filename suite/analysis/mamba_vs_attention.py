@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from backbones.base import Backbone
@@ -53,7 +52,7 @@ def mamba_vs_attention_tables(
         dense[name] = whole[0]
     rows, contrasts = [], []
     for method, budget, outcomes in _shared(done, results):
-        pairs = {name: _pair(dense[name], outcomes[name]) for name in mixers}
+        pairs = {name: (dense[name], outcomes[name]) for name in mixers}
         for name, mixer in mixers.items():
             row = {"backbone": name, "mixer": mixer, "method": method, "budget": budget}
             rows.append(row | _kept_columns(dense[name], outcomes[name], pairs[name]))
@@ -105,12 +104,6 @@ def _shared(
         for spec in first:
             if all(spec in other for other in others):
                 yield spec, budget, {name: cells[spec] for name, cells in by_spec.items()}
-
-
-def _pair(dense: Outcomes, reduced: Outcomes) -> Pair:
-    # In ascending order of images, in which all backbones agree.
-    one, other = np.argsort(dense.images), np.argsort(reduced.images)
-    return dense.correct[0, one], reduced.correct[:, other]
 
 
 def _kept_columns(dense: Outcomes, reduced: Outcomes, pair: Pair) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from backbones.checkpoints.published import PublishedFile, files_of
 from backbones.common.naming import bracketed
 from suite.data.base import Dataset
 from suite.stats.correctness import Outcomes, counted
-from suite.stats.single import wilson
 
 SURE = 0.9973  # three standard deviations
 SLACK = 0.003  # rounding, resizing libraries and kernels differ by as much
@@ -49,7 +48,7 @@ def is_about(row: PublishedFile, dataset: Dataset) -> bool:
 
 def accuracy_warning(dense: Outcomes, backbone: str, row: PublishedFile) -> str:
     """Warn that the accuracy is not the published one; empty unless the images show it."""
-    low, high = wilson(round(dense.accuracy * dense.count), dense.count, SURE)
+    low, high = dense.interval(SURE)
     # The interval excuses few images, the slack excuses another resize; the rest is a fault.
     if low - SLACK <= row.top1 / 100 <= high + SLACK:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from suite.stats.blind_baselines import (
 )
 from suite.stats.compare import Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
-from suite.stats.single import wilson
+from suite.stats.hits import Hits
 from suite.stats.verdict import Verdict, verdict
 from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
@@ -108,7 +108,7 @@ def smaller_beside(
         if record.status == "ok" and backbone in record.beside:
             (outcomes,) = outcomes_at([record], results, None)
             share = record.beside[backbone]
-            found.append(replace(outcomes, label=record.backbone, removed=share))
+            found.append(outcomes.called(record.backbone, share))
     return found
 
 
@@ -128,7 +128,10 @@ def _at_budget(
     blind = in_order(at_settings(matched, results, budget))
     choosing = at_settings([record for record in shown if record.chooses], results, budget)
     reference = reference_of(cells, shown, requested, spec.protocol)
-    named = [replace(one.outcomes, label=under(one.outcomes.label, one.setting)) for one in blind]
+    named = []
+    for one in blind:
+        label = under(one.outcomes.label, one.setting)
+        named.append(one.outcomes.called(label, one.outcomes.removed))
     return BudgetStatistics(
         budget=budget,
         # What blind removal loses says whether a choice of tokens can matter at this budget.
@@ -173,7 +176,7 @@ def outcomes_of(label: str, seeds: Sequence[CellRecord], results: Results) -> Ou
     hits = [results.hits(record.key) for record in seeds]
     correct = np.stack([right for _, right in hits])
     first = seeds[0]
-    return Outcomes(label, correct, hits[0][0], first.removed_share, first.kind, first.coarse)
+    return Hits(label, correct, hits[0][0], first.removed_share, first.kind, first.coarse)
 
 
 def reference_of(
@@ -232,8 +235,7 @@ def accuracy_row(
     cell: Outcomes, backbone: str, budget: float | None, reference: str | None
 ) -> dict[str, Any]:
     """Accuracy of a method with its own interval."""
-    # hits averaged over seeds: several seeds of one image are not several images
-    low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
+    low, high = cell.interval()
     return {
         "backbone": backbone,
         "budget": budget,

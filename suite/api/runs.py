@@ -24,7 +24,7 @@ from suite.config.run_spec import SITE_RULES, RunSpec
 from suite.config.spec_file import build_spec
 from suite.stats.compare import Comparison
 from suite.stats.compare import compare as paired
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.store.find_run import DEFAULT_FOLDER, folder_of
 from suite.store.schema import SAME
 
@@ -102,13 +102,13 @@ class Run:
         sides = [self._correctness(name, budget, backbone) for name in (method, other)]
         return paired(*sides)
 
-    def _correctness(self, method: str, budget: float | None, backbone: str | None) -> Outcomes:
+    def _correctness(self, method: str, budget: float | None, backbone: str | None) -> Hits:
         """What a method got right, all seeds."""
         cells = self._cells(method, budget, backbone)
         frames = [self._outcomes(cell) for _, cell in cells.iterrows()]
         hits = [(frame["label_true"] == frame["prediction"]).to_numpy() for frame in frames]
         removed = cells[f"removed_{cells['flops_convention'].iloc[0]}"].iloc[0]
-        return Outcomes(
+        return Hits(
             str(cells["label"].iloc[0]),
             np.stack(hits),
             frames[0]["image"].to_numpy(),

@@ -18,9 +18,8 @@ from suite.reproduce.reasons import (
     weights_reasons,
 )
 from suite.reproduce.table import PublishedTable, Value, spelled_methods
-from suite.stats.correctness import Outcomes, aligned
-from suite.stats.paired import Spread, bootstrap
-from suite.stats.single import wilson
+from suite.stats.correctness import Outcomes
+from suite.stats.spread import Spread
 from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
 
@@ -76,14 +75,11 @@ def measured_columns(
         return {}
     if quantity == DROP:
         assert dense is not None
-        whole, reduced = aligned(dense, cell)
         value = dense.accuracy - cell.accuracy
-        spread = bootstrap(whole, reduced)
+        spread = dense.paired(cell).spread()
     else:
         value = cell.accuracy
-        # hits averaged over seeds: several seeds of one image are not several images
-        right = round(float(cell.correct.mean(axis=0).sum()))
-        spread = Spread(*wilson(right, cell.count))
+        spread = Spread(*cell.interval())
     columns: dict[str, Any] = {
         "measured": value,
         "measured_low": spread.low,

@@ -11,10 +11,9 @@ from suite.analysis.statistics import outcomes_of
 from suite.plan.cells import DENSE
 from suite.plan.prepare import Prepared
 from suite.retrain.files import Finished
-from suite.stats.correctness import Outcomes, aligned
-from suite.stats.paired import bootstrap
+from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits, aligned
 from suite.stats.recovery import won_back
-from suite.stats.single import wilson
 from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
 
@@ -80,8 +79,7 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
     dense, before, after, control = (
         found[what] for what in ("dense", "before", "after", "control")
     )
-    # Averaged over seeds first: several seeds of one image are not several images.
-    low, high = wilson(round(float(after.correct.mean(axis=0).sum())), after.count)
+    low, high = after.interval()
     row: dict[str, Any] = {
         "backbone": trained.backbone,
         "budget": record.budget,
@@ -100,9 +98,12 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
         "training": trained.name,
     }
     row |= difference("difference", after, before)
-    row["interval"] = bootstrap(*aligned(after, before)).kind
+    row["interval"] = after.paired(before).spread().kind
     if record.budget is not None:
         row |= difference("behind", control, after)
+        assert isinstance(dense, Hits)
+        assert isinstance(before, Hits)
+        assert isinstance(after, Hits)
         hits = aligned(before, after)
         # The dense model has no chance in it: its only seed.
         share = won_back(aligned(dense, before)[0][0], *hits)
@@ -114,7 +115,7 @@ def row_of(record: CellRecord, found: Mapping[str, Outcomes]) -> dict[str, Any]:
 
 def difference(name: str, one: Outcomes, other: Outcomes) -> dict[str, float]:
     """Top-1 of one less that of the other, with its paired interval."""
-    spread = bootstrap(*aligned(one, other))
+    spread = one.paired(other).spread()
     value = one.accuracy - other.accuracy
     return {name: value, f"{name}_low": spread.low, f"{name}_high": spread.high}
 

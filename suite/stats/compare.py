@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from suite.stats.correctness import Outcomes, aligned, counted
-from suite.stats.paired import bootstrap, corrected_interval, sign_flip
+from suite.stats.correctness import Outcomes, counted
 from suite.stats.single import holm
-from suite.stats.verdict import smallest_detectable
 
 SAME_WORK = 0.005  # largest difference of removed shares of FLOPs that counts as the same work
 # The same of what removes whole rows and columns, which no token of a small image excuses.
@@ -31,13 +29,13 @@ class Comparison:
         label: the method.
         reference: the method it is compared with.
         images: images both were evaluated on.
-        accuracy: top-1 of the method, mean over seeds.
-        reference_accuracy: top-1 of the reference.
+        accuracy: top-1 or mIoU of the method, mean over seeds.
+        reference_accuracy: that of the reference.
         difference: the first minus the second.
         difference_low: lower end of the difference's interval or range, corrected as p_holm is.
         difference_high: upper end.
         kind: "interval", or "range" if seeds are too few for one.
-        only_method_correct: images on which the method is right more often (over seeds).
+        only_method_correct: images on which the method is better (over seeds).
         only_reference_correct: images on which the reference is.
         smallest: smallest difference these images can show at the discordance seen.
         p: exact two-sided p; None if the two differ too much in work to be tested.
@@ -102,16 +100,14 @@ def _tested(method: Outcomes, reference: Outcomes) -> float | None:
     """Two-sided p of their difference; None if their work differs too much."""
     if other_work(method.removed, reference.removed, method.coarse or reference.coarse):
         return None
-    return sign_flip(*aligned(method, reference))
+    return method.paired(reference).p
 
 
 def _comparison(method: Outcomes, reference: Outcomes, p: float | None, level: float) -> Comparison:
     """The comparison with the interval at which a test of this p rejects at `level`."""
-    first, second = aligned(method, reference)
-    spread = bootstrap(first, second) if p is None else corrected_interval(first, second, p, level)
-    lead = first.mean(axis=0) - second.mean(axis=0)
-    # Over all pairs of seeds, as in the difference itself.
-    discordance = float((first[:, None] != second[None]).mean())
+    pairing = method.paired(reference)
+    spread = pairing.spread() if p is None else pairing.corrected(p, level)
+    ahead, behind = pairing.ahead
     return Comparison(
         label=method.label,
         reference=reference.label,
@@ -122,9 +118,9 @@ def _comparison(method: Outcomes, reference: Outcomes, p: float | None, level: f
         difference_low=spread.low,
         difference_high=spread.high,
         kind=spread.kind,
-        only_method_correct=int((lead > 0).sum()),
-        only_reference_correct=int((lead < 0).sum()),
-        smallest=smallest_detectable(method.count, discordance),
+        only_method_correct=ahead,
+        only_reference_correct=behind,
+        smallest=pairing.smallest,
         p=p,
     )
 

@@ -1,11 +1,15 @@
-"""What one method got right, image by image: the input of every comparison."""
+"""What one method gave on each image: the input of every comparison."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from suite.stats.spread import Spread
 
 Bits = NDArray[np.bool_]
 UNDIVIDED = "all"  # the split of a data set without splits
@@ -23,58 +27,96 @@ def sample_name(kind: str) -> str:
     return "clip" if kind == "videos" else "image"
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """Correctness of one method at one budget.
+class Pairing(Protocol):
+    """Two methods on the same images: what a comparison asks of them."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the difference of their accuracies."""
+        ...
+
+    @property
+    def ahead(self) -> tuple[int, int]:
+        """Images on which the first is better, and on which the second is."""
+        ...
+
+    @property
+    def smallest(self) -> float:
+        """Smallest difference that a test at 5 % of so many images finds in four runs of five."""
+        ...
+
+    def spread(self, alpha: float = 0.05) -> Spread:
+        """Where the difference lies, at level 1 - `alpha`."""
+        ...
+
+    def corrected(self, p: float, alpha: float) -> Spread:
+        """The same, so that it agrees with a test of this `p` at `alpha`."""
+        ...
+
+
+class Outcomes(ABC):
+    """Outcomes of one method at one budget.
 
     Attributes:
         label: label of the method's cells.
-        correct: (S, n) top-1 hits for S seeds (1 for a deterministic method) and n images.
         images: (n,) number of each image in its data set.
         removed: share of the dense model's work removed, in the run's convention.
         kind: whether the images are images or videos.
         coarse: whether whole rows and columns leave, so that a budget is met only as near as those
             allow.
+        metric: what `accuracy` is, in words.
 
     """
 
+    metric: ClassVar[str]
     label: str
-    correct: Bits
     images: NDArray[np.int64]
-    removed: float = 0.0
-    kind: str = "images"
-    coarse: bool = False
-
-    def __post_init__(self) -> None:
-        """ValueError unless each image has one column, and there is at least one hit or miss."""
-        if self.correct.ndim != 2 or self.correct.dtype != np.bool_ or not self.correct.size:
-            raise ValueError(
-                f"{self.label}: correct must be booleans of shape (seeds, images), and not empty"
-            )
-        # An image that counts twice would make every test too sure.
-        if self.images.shape != self.correct.shape[1:] or len(np.unique(self.images)) != self.count:
-            raise ValueError(
-                f"{self.label}: every column of correct needs an image index of its own"
-            )
+    removed: float
+    kind: str
+    coarse: bool
 
     @property
+    @abstractmethod
     def seeds(self) -> int:
         """Seeds evaluated."""
-        return int(self.correct.shape[0])
 
     @property
     def count(self) -> int:
         """Images evaluated."""
-        return int(self.correct.shape[1])
+        return len(self.images)
 
     @property
+    @abstractmethod
     def accuracy(self) -> float:
-        """Mean top-1 over seeds and images."""
-        return float(self.correct.mean())
+        """The task's main figure, mean over seeds, in [0, 1]."""
+
+    @abstractmethod
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval of `accuracy` over images."""
+
+    @abstractmethod
+    def paired(self, other: Self) -> Pairing:
+        """Compare with `other` on the same images; ValueError if these are not the same."""
+
+    @classmethod
+    @abstractmethod
+    def drawn(cls, single: Sequence[Self]) -> NDArray[np.float64]:
+        """Accuracies (k, draws) of k outcomes of one seed each, in images drawn with replacement.
+
+        All have the same images in a draw.
+        """
+
+    @abstractmethod
+    def each_seed(self) -> list[Self]:
+        """The outcomes of each seed by itself."""
+
+    @abstractmethod
+    def called(self, label: str, removed: float) -> Self:
+        """The same under another label, with another share of work removed."""
 
 
-def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
-    """Hits of both in one order of images; ValueError unless both have the very same images."""
+def in_one_order(one: Outcomes, two: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices that bring the images of both into one order; ValueError unless they are the same."""
     # By number, since shards and runs may have images in other orders.
     first, second = np.argsort(one.images), np.argsort(two.images)
     if not np.array_equal(one.images[first], two.images[second]):
@@ -82,4 +124,4 @@ def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
             f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be "
             "paired"
         )
-    return one.correct[:, first], two.correct[:, second]
+    return first, second

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import lcm
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.signal import fftconvolve
 from scipy.stats import binom, binomtest
 
 from suite.stats.correctness import Bits
+from suite.stats.spread import Spread
 
 SEEDS_FOR_INTERVAL = 5  # fewer say too little of how seeds are distributed
 DRAWS = 4000
@@ -21,20 +22,6 @@ KNOWN = 1 << 14  # results that are kept
 ROUNDING = 1e-13  # of a p by convolution
 
 Array = NDArray[np.float64]
-Kind = Literal["interval", "range"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Where a difference may lie.
-
-    `kind` "interval" is a confidence interval. "range" is what too few seeds allow: from the lowest
-    to the highest bound among the intervals of the single seeds.
-    """
-
-    low: float
-    high: float
-    kind: Kind = "interval"
 
 
 class Mean(NamedTuple):

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import norm
 
 from suite.stats.correctness import Bits
-from suite.stats.paired import ENDS, Spread
+from suite.stats.paired import ENDS
+from suite.stats.spread import Spread
 
 Interval = tuple[float, Spread]
 

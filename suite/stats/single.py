@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 from scipy.stats import binom, norm
 
-from suite.stats.paired import Kind, Spread
+from suite.stats.spread import Kind, Spread
 
 
 def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
-from scipy.stats import norm
-
-from suite.stats.correctness import Outcomes, aligned, counted
+from suite.stats.correctness import Outcomes, counted
 
 BLIND = ("random", "stride", "pool")  # named as what to run
 GRID_BLIND = ("grid-pool", "grid-resize")  # on a backbone whose tokens have to fill a rectangle
@@ -51,7 +48,7 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     losses = [(*_loss(dense, cell), cell.label) for cell in blind]
     loss, smallest, label = min(losses, key=lambda row: row[0] - row[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
-    seen = f"{label} {_loses(loss)} against the dense model"
+    seen = f"{label} {_loses(loss, dense.metric)} against the dense model"
     images = counted(dense.count, dense.kind)
     if smallest >= 1:
         text = f"At {share} this data cannot rank the methods: {too_few(dense.count, dense.kind)}."
@@ -76,36 +73,12 @@ def too_few(images: int, kind: str = "images") -> str:
     return f"{counted(images, kind)} {verb} too few to find any difference"
 
 
-def _loses(loss: float) -> str:
+def _loses(loss: float, metric: str) -> str:
     """A loss in words, with its sign."""
     change = "loses" if loss >= 0 else "gains"
-    return f"{change} {abs(100 * loss):.1f} points of top-1"
+    return f"{change} {abs(100 * loss):.1f} points of {metric}"
 
 
 def _loss(dense: Outcomes, cell: Outcomes) -> tuple[float, float]:
     """Loss of `cell` against the dense model, and the smallest loss that can be shown."""
-    whole, reduced = aligned(dense, cell)
-    discordance = float((whole[:, None] != reduced[None]).mean())
-    return dense.accuracy - cell.accuracy, smallest_detectable(dense.count, discordance)
-
-
-def smallest_detectable(n: int, discordance: float) -> float:
-    """Smallest difference in accuracy that McNemar's exact test at 5 % finds in four runs of five.
-
-    `discordance` psi is the share of the n images on which two methods differ. From the normal
-    approximation of Connor (Biometrics 1987), with z_a = z_{0.975} and z_b = z_{0.8},
-
-        z_a sqrt(psi) + z_b sqrt(psi - delta^2) = delta sqrt(n)
-
-    solved for delta, as a fraction of the images, plus 1/n for the exact test's steps of whole
-    images.
-    """
-    if n < 1 or not 0 <= discordance <= 1:
-        raise ValueError(f"{n} images with a share of {discordance} discordant make no sense")
-    z_a, z_b = float(norm.ppf(0.975)), float(norm.ppf(0.8))
-    # A difference cannot exceed the discordance. With fewer discordant images than this even all of
-    # them in favour of one method show nothing.
-    psi = max(discordance, min(1.0, (z_a + z_b) ** 2 / n))
-    slope, room = z_a * sqrt(psi * n), n + z_b**2
-    root = max(0.0, slope**2 - room * (z_a**2 - z_b**2) * psi)
-    return min(1.0, (slope + sqrt(root)) / room + 1 / n)
+    return dense.accuracy - cell.accuracy, dense.paired(cell).smallest

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.tries.settings import Setting, on_grid
 
 # Version of the protocol: raise it when other settings are tried, or are picked by another rule.
@@ -143,9 +143,9 @@ class Tries:
         """What is known of a method under a setting at a budget; None if it was not tried."""
         return self._by_setting.get((name, setting, budget))
 
-    def outcomes(self, row: Try | None, label: str) -> Outcomes | None:
+    def outcomes(self, row: Try | None, label: str) -> Hits | None:
         """What a try got right, under the name `label`; None if it has no answers."""
         if row is None or row.correct is None or row.removed is None:
             return None
         correct = row.correct[None]
-        return Outcomes(label, correct, self.images, row.removed, coarse=on_grid(row.method))
+        return Hits(label, correct, self.images, row.removed, coarse=on_grid(row.method))

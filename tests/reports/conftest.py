@@ -25,7 +25,7 @@ from reports.report_data import ReportData
 from reports.run import load
 from suite.analysis.statistics import accuracy_row, difference_columns
 from suite.stats.blind_baselines import AtSetting, blind_table, compare_to_blind
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.ranking import rank
 from suite.store.schema import TABLES
 from suite.tries.settings import Setting
@@ -191,7 +191,7 @@ def _blind(
             label: AtSetting(
                 label,
                 Setting("constant-ratio", 0),
-                Outcomes(label, np.stack(seeds), np.arange(IMAGES)),
+                Hits(label, np.stack(seeds), np.arange(IMAGES)),
             )
             for label, seeds in hits.items()
         }
@@ -216,7 +216,7 @@ def _ranking(
             if ranked and cell["status"] == "ok":
                 hits.setdefault(cell["label"], []).append(correct[cell["key"]])
         outcomes = [
-            Outcomes(label, np.stack(seeds), np.arange(IMAGES)) for label, seeds in hits.items()
+            Hits(label, np.stack(seeds), np.arange(IMAGES)) for label, seeds in hits.items()
         ]
         for place in rank(outcomes):
             row = {"backbone": "vim_nano", "budget": budget, "group": place.group}

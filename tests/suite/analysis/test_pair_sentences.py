@@ -15,6 +15,7 @@ from suite.analysis.pair_sentences import (
 )
 from suite.stats.compare import compare_to_reference
 from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.verdict import verdict
 
 
@@ -30,7 +31,7 @@ def cell(
     """About `share` of the images right, the easy ones first, with a little noise of its own."""
     easy = (np.arange(n) * 0.618034) % 1
     noise = np.random.default_rng((len(label), seed)).normal(0, 0.05, (seeds, n))
-    return Outcomes(label, easy + noise < share, np.arange(n), removed)
+    return Hits(label, easy + noise < share, np.arange(n), removed)
 
 
 REFERENCE = cell("mtr", 0.62)

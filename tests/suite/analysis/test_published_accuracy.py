@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from backbones.checkpoints.published import published_file
 from suite.analysis.published_accuracy import accuracy_warning, published_result
 from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 
 
 def model(source: str, path: str) -> Any:
@@ -70,7 +71,7 @@ def test_untrained_weights_are_expected_to_do_nothing() -> None:
 
 
 def outcomes(right: int, count: int) -> Outcomes:
-    return Outcomes("none", np.arange(count)[None] < right, np.arange(count), 0.0)
+    return Hits("none", np.arange(count)[None] < right, np.arange(count), 0.0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from suite.cli.compare import show
 from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.stats import blind_baselines, schedule_words
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.schedule_words import pair_words
 from suite.stats.schedules import read_schedules_table
 from suite.store.run_folder import Store
@@ -139,7 +139,7 @@ def method(
     """A method that is right on `hits` of 100 images, a number for each schedule."""
     under = {}
     for name, count in zip(SCHEDULES, hits, strict=True):
-        under[name] = Outcomes(label, np.arange(100)[None] < count, np.arange(100), 0.4)
+        under[name] = Hits(label, np.arange(100)[None] < count, np.arange(100), 0.4)
     return MethodAnswers(label, asked, blind or baseline, blind, 0, None, under)
 
 

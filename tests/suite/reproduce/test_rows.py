@@ -6,12 +6,13 @@ import pytest
 from suite.reproduce.rows import DROP, TOP1, measured_columns, stated
 from suite.reproduce.table import Value
 from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.single import wilson
 
 
 def outcomes(*right: list[int]) -> Outcomes:
     correct = np.array(right, dtype=bool)
-    return Outcomes("method", correct, np.arange(correct.shape[1]))
+    return Hits("method", correct, np.arange(correct.shape[1]))
 
 
 DENSE = outcomes([1] * 9 + [0])

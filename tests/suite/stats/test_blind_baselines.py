@@ -19,7 +19,7 @@ from suite.stats.blind_baselines import (
     read_blind_table,
 )
 from suite.stats.compare import SAME_WORK
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.tries.settings import Setting
 
 RATIO, STAGED = Setting("constant-ratio", 0), Setting("staged", 4)
@@ -29,7 +29,7 @@ def cell(
     label: str, *seeds: np.ndarray, removed: float = 0.4, setting: Setting = RATIO
 ) -> AtSetting:
     correct = np.stack(seeds)
-    outcomes = Outcomes(label, correct, np.arange(correct.shape[1]), removed)
+    outcomes = Hits(label, correct, np.arange(correct.shape[1]), removed)
     return AtSetting(label, setting, outcomes)
 
 

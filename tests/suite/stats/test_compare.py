@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from suite.stats.compare import compare, compare_to_reference
 from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.paired import sign_flip
 from suite.stats.verdict import verdict
 
@@ -25,7 +26,7 @@ def cell(
     """About `share` of the images right, the easy ones first, with a little noise of its own."""
     easy = (np.arange(n) * 0.618034) % 1
     noise = np.random.default_rng((len(label), seed)).normal(0, 0.05, (seeds, n))
-    return Outcomes(label, easy + noise < share, np.arange(n), removed)
+    return Hits(label, easy + noise < share, np.arange(n), removed)
 
 
 REFERENCE = cell("mtr", 0.62)
@@ -42,20 +43,18 @@ def test_outcomes_refuse_what_is_no_outcome() -> None:
         (good[:, :0], np.arange(0)),
     ):
         with pytest.raises(ValueError, match="mtr"):
-            Outcomes("mtr", correct, images)
+            Hits("mtr", correct, images)
 
 
 def test_accuracy_is_the_mean_over_seeds() -> None:
-    outcomes = Outcomes(
-        "random", np.array([[True, True], [True, False], [False, False]]), np.arange(2)
-    )
+    outcomes = Hits("random", np.array([[True, True], [True, False], [False, False]]), np.arange(2))
     assert outcomes.accuracy == 0.5
     assert (outcomes.seeds, outcomes.count) == (3, 2)
 
 
 def test_row_by_hand() -> None:
-    one = Outcomes("tome", np.array([[True, True, False, False, True]]), np.arange(5), 0.4)
-    two = Outcomes("mtr", np.array([[True, False, True, True, True]]), np.arange(5), 0.4)
+    one = Hits("tome", np.array([[True, True, False, False, True]]), np.arange(5), 0.4)
+    two = Hits("mtr", np.array([[True, False, True, True, True]]), np.arange(5), 0.4)
     row = compare(one, two)
     assert (row.only_method_correct, row.only_reference_correct, row.images) == (1, 2, 5)
     assert row.difference == pytest.approx(-0.2)
@@ -66,12 +65,12 @@ def test_row_by_hand() -> None:
 def test_images_are_paired_by_index_not_by_place() -> None:
     shuffle = np.random.default_rng(0).permutation(1000)
     other = cell("tome", 0.55)
-    mixed = Outcomes("tome", other.correct[:, shuffle], other.images[shuffle], other.removed)
+    mixed = Hits("tome", other.correct[:, shuffle], other.images[shuffle], other.removed)
     assert compare(mixed, REFERENCE) == compare(other, REFERENCE)
 
 
 def test_other_images_cannot_be_paired() -> None:
-    other = Outcomes("tome", REFERENCE.correct, REFERENCE.images + 1, 0.4)
+    other = Hits("tome", REFERENCE.correct, REFERENCE.images + 1, 0.4)
     with pytest.raises(ValueError, match="same images"):
         compare(other, REFERENCE)
 
@@ -135,7 +134,7 @@ def test_record_is_plain() -> None:
 
 
 def test_verdict_that_says_no() -> None:
-    harmless = Outcomes("stride", DENSE.correct.copy(), DENSE.images, 0.4)
+    harmless = Hits("stride", DENSE.correct.copy(), DENSE.images, 0.4)
     harmless.correct[0, :3] = False
     found = verdict(DENSE, [cell("random", 0.5, seeds=3), harmless], 0.4)
     assert found.can_rank is False
@@ -170,7 +169,7 @@ def of_counts(label: str, favour: int, against: int, images: int) -> tuple[Outco
     method[0, :favour] = True
     reference[0, favour : favour + against] = True
     numbers = np.arange(images)
-    return Outcomes(label, method, numbers, 0.4), Outcomes("mtr", reference, numbers, 0.4)
+    return Hits(label, method, numbers, 0.4), Hits("mtr", reference, numbers, 0.4)
 
 
 @given(
@@ -180,7 +179,7 @@ def of_counts(label: str, favour: int, against: int, images: int) -> tuple[Outco
 def test_interval_and_corrected_test_never_contradict_each_other(
     counts: list[tuple[int, int]], images: int
 ) -> None:
-    reference = Outcomes("mtr", np.zeros((1, images), dtype=bool), np.arange(images), 0.4)
+    reference = Hits("mtr", np.zeros((1, images), dtype=bool), np.arange(images), 0.4)
     # one family against a reference that is wrong everywhere, and each pair as its own family
     family = [of_counts(f"m{i}", favour, 0, images)[0] for i, (favour, _) in enumerate(counts)]
     tables = [compare_to_reference(reference, family)]

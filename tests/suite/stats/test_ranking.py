@@ -5,6 +5,7 @@ import pytest
 
 from suite.stats.compare import compare_to_reference
 from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.stats.ranking import answer, rank
 
 COUNT = 200
@@ -12,7 +13,7 @@ COUNT = 200
 
 def wrong_on(label: str, *images: int) -> Outcomes:
     numbers = np.arange(COUNT)
-    return Outcomes(label, ~np.isin(numbers, images)[None], numbers, 0.4)
+    return Hits(label, ~np.isin(numbers, images)[None], numbers, 0.4)
 
 
 def test_methods_are_grouped_by_the_first_that_is_told_apart() -> None:

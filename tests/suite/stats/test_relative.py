@@ -6,8 +6,31 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from suite.stats.relative import Pair, difference_spread, kept, kept_spread
+from suite.stats import relative
+from suite.stats.hits import Hits
+from suite.stats.spread import Spread
+
+Bits = NDArray[np.bool_]
+Pair = tuple[Bits, Bits]
+
+
+def outcomes(pair: Pair) -> relative.Pair:
+    numbers = np.arange(len(pair[0]))
+    return Hits("none", pair[0][None], numbers), Hits("mtr", pair[1], numbers)
+
+
+def kept(pair: Pair) -> float:
+    return relative.kept(outcomes(pair))
+
+
+def kept_spread(pair: Pair) -> Spread:
+    return relative.kept_spread(outcomes(pair))
+
+
+def difference_spread(one: Pair, other: Pair) -> Spread:
+    return relative.difference_spread(outcomes(one), outcomes(other))
 
 
 def drawn(seed: int, images: int, dense: float, falls: float, rises: float, seeds: int = 1) -> Pair:

@@ -5,9 +5,9 @@ from math import comb
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from suite.stats.correctness import Outcomes
+from suite.stats.correctness import Bits, Outcomes
+from suite.stats.hits import Hits
 from suite.stats.schedule_words import in_words
 from suite.stats.schedules import (
     OrderOverSchedules,
@@ -19,12 +19,11 @@ from suite.stats.schedules import (
 
 NAMES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
 IMAGES = 300
-Hits = NDArray[np.bool_]
 Answers = dict[str, tuple[Outcomes | None, Outcomes | None]]
 
 
-def outcomes(label: str, hits: Hits, removed: float = 0.4) -> Outcomes:
-    return Outcomes(label, np.atleast_2d(hits), np.arange(np.atleast_2d(hits).shape[1]), removed)
+def outcomes(label: str, hits: Bits, removed: float = 0.4) -> Outcomes:
+    return Hits(label, np.atleast_2d(hits), np.arange(np.atleast_2d(hits).shape[1]), removed)
 
 
 def drawn(seed: int, seeds: int = 1) -> Answers:
@@ -42,7 +41,7 @@ def drawn(seed: int, seeds: int = 1) -> Answers:
     return answers
 
 
-def mcnemar(first: Hits, second: Hits) -> float:
+def mcnemar(first: Bits, second: Bits) -> float:
     """Twice the smaller tail of a fair coin over the images on which one alone is right."""
     wins, losses = int((first & ~second).sum()), int((second & ~first).sum())
     total = wins + losses
@@ -50,7 +49,7 @@ def mcnemar(first: Hits, second: Hits) -> float:
     return min(1.0, 2 * tail)
 
 
-def sign_flips(first: Hits, second: Hits) -> float:
+def sign_flips(first: Bits, second: Bits) -> float:
     """Share of all signs of the images' differences whose sum is as far from zero: counted."""
     gaps = [int(x) for x in len(second) * first.sum(0) - len(first) * second.sum(0)]
     ways = {0: 1}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from suite.stats.paired import sign_flip
+from suite.stats.power import smallest_detectable
 from suite.stats.single import holm, median_interval, wilson
-from suite.stats.verdict import smallest_detectable
 
 
 @given(st.integers(1, 5000), st.data())
