@@ -118,6 +118,10 @@ def parse(text: str) -> MethodSpec:
             "or name@schedule"
         )
     name = match["name"].strip()
+    before, at, schedule = name.partition("@")
+    if at and match["options"] is not None and in_file(name) is None:
+        mended = f"{before}[{match['options']}]@{schedule}"
+        raise UserError(f"'{text}': a schedule stands behind the options, as in {mended}")
     method = find(name)
     options = method.settings(settings(match["options"] or "", text))
     spec = MethodSpec(name, options, match["schedule"] or "", (match["alias"] or "").strip())

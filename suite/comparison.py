@@ -25,12 +25,7 @@ from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
-from suite.plan.notes import (
-    notes_on_alphas,
-    notes_on_baselines,
-    notes_on_sites,
-    notes_on_weights,
-)
+from suite.plan.notes import notes_on_models
 from suite.plan.prepare import Prepared, prepare
 from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.blind_baselines import BlindComparison
@@ -111,9 +106,7 @@ def run_comparison(
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
         settings = notes_on_settings(plan, in_full=verbose)
-        notes = [*notes_on_weights(plan), *notes_on_baselines(plan), *notes_on_sites(plan)]
-        notes += notes_on_alphas(plan)
-        notes += [*settings, *plan.dataset.notes]
+        notes = [*notes_on_models(plan), *settings, *plan.dataset.notes]
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)

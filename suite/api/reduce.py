@@ -117,6 +117,8 @@ class Reduced(nn.Module):
 
     def _embedded(self, images: Tensor, numbers: Tensor | None) -> tuple[Backbone, TokenSequence]:
         model, cell = self.model, self._cell
+        if images.shape[:1] == (0,):
+            raise UserError("the batch has no images: give at least one")
         # Where they are resized first, the backbone cannot tell a wrong size.
         if model.frames == 1 and (cell.view is not None or cell.image_size != model.image_size):
             check_image_size(images, model.image_size, model.name)

@@ -24,12 +24,9 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     Cells that the same comparison has evaluated, in its folder of the default name, are done.
     """
     from suite.plan.notes import (
-        notes_on_alphas,
-        notes_on_baselines,
         notes_on_further,
-        notes_on_sites,
+        notes_on_models,
         notes_on_smaller,
-        notes_on_weights,
         unreachable_budgets,
     )
     from suite.plan.prepare import prepare
@@ -64,9 +61,8 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         }
         print(json.dumps(document, indent=1))
         return 0
-    notes = [*notes_on_weights(prepared), *notes_on_baselines(prepared)]
-    notes += [*notes_on_sites(prepared), *notes_on_alphas(prepared)]
-    for note in (*notes, *notes_on_settings(prepared), *prepared.dataset.notes):
+    notes = [*notes_on_models(prepared), *notes_on_settings(prepared), *prepared.dataset.notes]
+    for note in notes:
         print_text(note)
     if any(record.cls_window for record in records):
         print_text(f"{WINDOW_MEANS}.")

@@ -16,6 +16,17 @@ from suite.store.schema import CellRecord, Role
 from suite.system.durations import duration
 
 
+def notes_on_models(prepared: Prepared) -> list[str]:
+    """What to know of the weights, the baselines and the protocol, and what images chose."""
+    return [
+        *notes_on_weights(prepared),
+        *notes_on_baselines(prepared),
+        *notes_on_protocol(prepared),
+        *notes_on_sites(prepared),
+        *notes_on_alphas(prepared),
+    ]
+
+
 def notes_on_weights(prepared: Prepared) -> list[str]:
     """Say of each backbone which weights of its file were taken, what was changed and made up.
 
@@ -58,6 +69,18 @@ def notes_on_baselines(prepared: Prepared) -> list[str]:
     if not prepared.spec.baselines:
         return []
     return [stand_ins(name) for name, model in prepared.backbones.items() if needs_rectangle(model)]
+
+
+def notes_on_protocol(prepared: Prepared) -> list[str]:
+    """Name the methods that have no counts of tokens to be equal, and what they have instead."""
+    if prepared.spec.protocol != "tokens":
+        return []
+    images = dict.fromkeys(cell.label for cell in prepared.main if cell.kind == "image")
+    return [
+        f"{label} removes no tokens at sites: under protocol tokens, too, it meets the budget in "
+        "FLOPs"
+        for label in images
+    ]
 
 
 def notes_on_smaller(records: Iterable[CellRecord]) -> list[str]:

@@ -66,7 +66,7 @@ class Chosen:
 
 
 def one_spelling(spec: RunSpec) -> RunSpec:
-    """Give a comparison its one spelling; UserError for a schedule that does not exist.
+    """Give a comparison its one spelling; UserError for a schedule that does not exist or fit.
 
     A schedule that all methods share is the run's, others stand in the methods' texts, options are
     sorted, and the default window is left out where a schedule is named.
@@ -89,8 +89,11 @@ def one_spelling(spec: RunSpec) -> RunSpec:
     for method in methods:
         if method in schedules:
             method = _spelled(method, schedules[method], common)
-        elif method.method.kind not in SCHEDULED:
-            method = replace(method, schedule="")
+        elif method.schedule and method.method.kind not in SCHEDULED:
+            raise UserError(
+                f"{method}: {method.name} removes no tokens at sites, so that it has no schedule: "
+                "leave out '@' and what follows"
+            )
         texts.append(method.text)
     return spec.model_copy(update={"methods": tuple(dict.fromkeys(texts)), "schedule": common})
 

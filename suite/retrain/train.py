@@ -67,8 +67,11 @@ def train_these(
         with enough_memory(retraining, training):
             trainer = trainer_of(retraining, training, images[training.backbone], folder, group)
             seconds[training.name] = seconds_left(trainer)
-            say(f"{training.called}: {work(trainer)}, about {duration(seconds[training.name])}")
+            say(f"{training.called}: {trainer.work}, about {duration(seconds[training.name])}")
     say(f"trainings to go: {len(todo)}, about {duration(sum(seconds.values()))}")
+    # All trainings have as many images, and batches of one size.
+    if trainer.batches.left_out:
+        say(trainer.batches.left_out)
     done = {}
     for training in todo:
         of_others = [seconds[other.name] for other in todo if other.name not in done]
@@ -78,15 +81,6 @@ def train_these(
             trainer.run(progress(training, trainer, seconds[training.name], later, say))
         done[training.name] = finish(retraining, training, trainer, Files(folder, training))
     return done
-
-
-def work(trainer: Trainer) -> str:
-    """How much there is to train, in words."""
-    recipe, steps = trainer.recipe, trainer.batches.per_epoch
-    left = recipe.epochs - trainer.done.epoch
-    epochs = "1 epoch" if left == 1 else f"{left} epochs"
-    of_each = "1 step" if steps == 1 else f"{steps:,} steps"
-    return f"{epochs} of {of_each} of {recipe.batch} images"
 
 
 def trainer_of(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from suite.stats.correctness import counted
 from suite.training.augment import seed_of
 from suite.training.distributed import ProcessGroup
 from suite.training.images import TrainingImages
@@ -32,6 +33,19 @@ class Batches(TorchDataset[TrainingBatch]):
     def per_epoch(self) -> int:
         """Batches in an epoch; images that fill no batch are left out."""
         return len(self.dataset.labels) // self.recipe.batch
+
+    @property
+    def left_out(self) -> str:
+        """How many images an epoch leaves out, in a sentence; empty if all fill batches."""
+        count = len(self.dataset.labels) % self.recipe.batch
+        if not count:
+            return ""
+        fill = "fills" if count == 1 else "fill"
+        others = "" if self.recipe.epochs == 1 else ", others each time"
+        return (
+            f"an epoch leaves out {counted(count)}, which {fill} no batch of {self.recipe.batch}"
+            f"{others}"
+        )
 
     def numbers_from(self, epoch: int) -> list[BatchNumber]:
         """The numbers of all batches from `epoch` on."""

@@ -126,6 +126,8 @@ class Prepared:
         notes = [*self.images.notes, f"begins with {self.begins_with}"]
         if self.wish.batch and recipe.batch < self.wish.batch:
             notes.append(f"batches have {recipe.batch} images: there are no more")
+        if trainer.batches.left_out:
+            notes.append(trainer.batches.left_out)
         if trainer.done.epoch:
             notes.append(f"goes on after epoch {trainer.done.epoch} of {recipe.epochs}")
         return notes
@@ -133,11 +135,7 @@ class Prepared:
     @property
     def work(self) -> str:
         """How much there is to train, in words."""
-        recipe, steps = self.trainer.recipe, self.trainer.batches.per_epoch
-        left = recipe.epochs - self.trainer.done.epoch
-        size = recipe.phases[0].image_size
-        epochs = "1 epoch" if left == 1 else f"{left} epochs"
-        return f"{epochs} of {steps} steps of {recipe.batch} images at {size} px"
+        return f"{self.trainer.work} at {self.trainer.recipe.phases[0].image_size} px"
 
 
 def prepare(

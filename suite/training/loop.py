@@ -184,6 +184,14 @@ class Trainer:
         """File of the resumable state."""
         return self.out / "state.safetensors"
 
+    @property
+    def work(self) -> str:
+        """How much there is left to train, in words."""
+        left, steps = self.recipe.epochs - self.done.epoch, self.batches.per_epoch
+        epochs = "1 epoch" if left == 1 else f"{left} epochs"
+        of_each = "1 step" if steps == 1 else f"{steps:,} steps"
+        return f"{epochs} of {of_each} of {self.recipe.batch} images"
+
     def run(
         self, report: Callable[[dict[str, float]], None], max_seconds: float = math.inf
     ) -> bool:

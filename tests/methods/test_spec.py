@@ -70,6 +70,7 @@ def test_a_list_is_split_outside_brackets() -> None:
         ("mtr[order=score", "write name or name"),
         ("mtr]", "write name or name"),
         ("mtr@", "did you mean mtr"),
+        ("delta@adaptive[alpha=1]", "as in delta[alpha=1]@adaptive"),
         ("", "write name or name"),
         ("nowhere/file.py:MINE", "there is no file .*nowhere/file.py"),
     ],

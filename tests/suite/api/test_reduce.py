@@ -173,6 +173,16 @@ def test_images_of_a_wrong_size_are_refused_before_they_are_resized(
             reduced(wrong)
 
 
+@pytest.mark.parametrize("method", ["mtr", "storm", "downsample", "crop-shrink", "delta"])
+def test_a_batch_without_images_is_one_line(
+    vim: Backbone, images: torch.Tensor, method: str
+) -> None:
+    reduced = suite.reduce(vim, method, 0.4)
+    for call in (reduced, reduced.trace) if method != "crop-shrink" else (reduced,):
+        with pytest.raises(suite.UserError, match="the batch has no images: give at least one"):
+            call(images[:0])
+
+
 def through_pickle(module: Any) -> Any:
     return pickle.loads(pickle.dumps(module))
 

@@ -24,7 +24,7 @@ from suite.plan.budget import Plan
 from suite.plan.cells import REMOVING, Cell, reducer
 from suite.plan.images import choose_images
 from suite.plan.layout import merge_equal
-from suite.plan.notes import unreachable_budgets
+from suite.plan.notes import notes_on_protocol, unreachable_budgets
 from suite.plan.prepare import Prepared, prepare
 from suite.store.schema import CellRecord, Removal
 from suite.store.unstated import UNSTATED
@@ -135,6 +135,16 @@ def test_a_run_in_which_no_method_meets_a_budget_is_refused(
     assert all(cell.plan for cell in cells if cell.kind in REMOVING)
     prepare(unreachable.model_copy(update={"budgets": (0.3, 0.99)}))
     prepare(unreachable.model_copy(update={"methods": ("downsample",), "baselines": False}))
+
+
+def test_methods_without_counts_are_named_under_protocol_tokens(small: Specs) -> None:
+    methods = ("mtr", "crop-shrink")
+    prepared = prepare(small(methods=methods, budgets=(0.3, 0.4), protocol="tokens"))
+    named = [
+        note.partition(" removes no tokens at sites")[0] for note in notes_on_protocol(prepared)
+    ]
+    assert named == ["crop-shrink", "downsample"]
+    assert notes_on_protocol(prepare(small(methods=methods))) == []
 
 
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:

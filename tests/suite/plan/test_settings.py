@@ -135,7 +135,7 @@ def test_a_method_and_its_pick_spelled_out_meet_the_same_blind_baselines() -> No
         ("mtr@falling mtr@falling[]", None, None),
         ("mtr@every-02 tome", "mtr@every-2 tome", "mtr@every-2 tome|tuned"),
         ("mtr|every-02", "mtr@every-2", "mtr|every-2"),
-        ("mtr@falling downsample", "mtr downsample@rising|falling", "mtr downsample|falling"),
+        ("mtr@falling downsample", "mtr downsample|falling", "mtr downsample|falling"),
         (
             "mtr[score=b,feature=c]",
             "mtr[feature=c,score=b]@tuned|staged",
@@ -165,6 +165,15 @@ def test_every_spelling_of_the_same_settings_is_one_specification(
         assert set(first.methods) == set(second.methods)
         return
     assert first == second == spec(spelled)
+
+
+@pytest.mark.parametrize("method", ["crop-shrink", "crop-shrink[zoom=1]", "downsample", "none"])
+def test_what_has_no_schedule_is_given_none(method: str) -> None:
+    with pytest.raises(UserError, match="removes no tokens at sites, so that it has no schedule"):
+        one_spelling(RunSpec(methods=("mtr", f"{method}@falling")))
+    with pytest.raises(UserError, match="has no schedule"):
+        one_spelling(RunSpec(methods=(f"{method}@falling",), protocol="paper"))
+    assert one_spelling(RunSpec(methods=(method,), schedule="falling")).methods == (method,)
 
 
 @pytest.mark.parametrize("methods", [("mtr@faling",), ("mtr", "tome@faling")])

@@ -54,6 +54,7 @@ def test_from_pictures_to_a_page(
     assert run_cli(line(pictures, tmp_path, *asked)) == 0
     printed = capsys.readouterr()
     assert "trainings to go: 3, about" in printed.err
+    assert "leaves out" not in printed.err
     assert re.search(r"vim_sprig under tome at -30 % FLOPs, epoch 1 of 1: loss", printed.err)
     assert "3 trainings of 12 images each (1 epoch, 2 steps of 6)" in printed.out
     folder = tmp_path / "here"

@@ -217,6 +217,13 @@ def test_all_trainings_see_the_same_images(retrain_spec: Make, tmp_path: Path) -
         assert all(torch.equal(a, b) for a, b in zip(seen[0], other, strict=True))
 
 
+def test_images_that_fill_no_batch_are_said_once(retrain_spec: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    retraining = prepare_retraining(retrain_spec(epochs=1, train_batch=5))
+    train_all(retraining, tmp_path, ALONE, said.append)
+    assert said.count("an epoch leaves out 2 images, which fill no batch of 5") == 1
+
+
 def test_a_random_reduction_draws_anew_at_every_step(
     retrain_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

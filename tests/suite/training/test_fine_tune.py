@@ -63,6 +63,7 @@ def test_from_a_folder_to_a_comparison_without_training_images(tmp_path: Path, c
     assert "the data have no splits: trains on 21 images, 5 are held out" in out
     assert "with a new head of 3 classes" in out
     assert re.search(r"2 epochs of 2 steps of 8 images at 16 px: about \d+ s", out)
+    assert out.count("note: an epoch leaves out 5 images, which fill no batch of 8, others") == 1
     top1 = float(re.search(r"top-1: ([\d.]+) % of the 5 images held out", out)[1])
     command = out.splitlines()[-1].partition(": ")[2]
     assert command == (
@@ -136,9 +137,11 @@ def test_training_begins_with_all_of_the_weights_but_the_head(tmp_path: Path, ca
     draw(tmp_path / "photos/train", {"a": 6, "b": 6})
     draw(tmp_path / "photos/val", {"a": 2, "b": 2}, start=1)
     shutil.copy(tmp_path / "photos/train/a/0.png", tmp_path / "photos/val/a/copy.png")
-    still = ("--epochs", "1", "--lr", "1e-12", "--augment", "none")
+    still = ("--epochs", "1", "--lr", "1e-12", "--augment", "none", "--batch-size", "12")
     assert run_cli(line(*still)) == 0
     out = capsys.readouterr().out
+    assert "1 epoch of 1 step of 12 images" in out
+    assert "leaves out" not in out
     assert "trains on the 12 images of train, held out: 5 of val" in out
     assert "left out of the held-out images: 1 that are trained on, too" in out
     assert "of the 4 images of val" in out

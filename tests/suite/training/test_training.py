@@ -218,6 +218,20 @@ def test_two_processes_share_a_batch(epoch: int) -> None:
         Batches(Noise(), recipe, ProcessGroup(0, 3))
 
 
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (4, "an epoch leaves out 1 image, which fills no batch of 4, others each time"),
+        (10, "an epoch leaves out 3 images, which fill no batch of 10, others each time"),
+        (13, ""),
+    ],
+)
+def test_images_that_fill_no_batch_are_said(batch: int, said: str) -> None:
+    batches = Batches(Noise(), replace(RECIPE, batch=batch), ProcessGroup())
+    assert batches.left_out == said
+    assert batches.order(0).size == 13 - 13 % batch
+
+
 def test_flips_mirror_columns_and_nothing_else() -> None:
     plain = Batches(Noise(), replace(RECIPE, horizontal_flip=False), ProcessGroup())
     flipped = Batches(Noise(), RECIPE, ProcessGroup())
