@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,7 @@ class Backbone(nn.Module):
     `image_size_for` and `resized`, which read it; the others override `positions_here`.
     """
 
+    task: ClassVar[Literal["classification", "segmentation"]] = "classification"
     provides: ClassVar[frozenset[str]]
     # whether its blocks run only on patch tokens that fill a rectangle (`TokenSequence.rectangle`)
     needs_rectangle: ClassVar[bool] = False
@@ -91,7 +92,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def readout(self, tokens: TokenSequence) -> Tensor:
-        """Logits (B, classes) of the output of the last block."""
+        """Logits (B, classes) of the output of the last block; a segmenter's (B, classes, h, w)."""
         raise NotImplementedError
 
     def image_size_for(self, grid: int) -> int:
@@ -210,7 +211,7 @@ class Backbone(nn.Module):
         return tokens
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of normalised images or clips, without reduction."""
+        """Logits of normalised images or clips, as `readout` gives them, without reduction."""
         return self.readout(self.run(self.embed(images)))
 
     def set_kernel(self, kernel: str) -> None:

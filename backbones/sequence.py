@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbones.dense.memory import Memory, Streams, join_memories
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -94,6 +96,7 @@ class TokenSequence:
                             was dropped; None: not tracked
     ``carry``    (K, B, L, G)  decay handed over by dropped tokens, added to Delta; None: nothing
     ``weighted``            proportional attention in attention backbones
+    ``memory``              what a dense readout needs of earlier blocks; None: it is no segmenter's
     ``trace``               of the block that produced ``branch``; None after a reduction
     """
 
@@ -108,6 +111,7 @@ class TokenSequence:
     owner: Tensor | None = None
     carry: Tensor | None = None
     weighted: bool = False
+    memory: Memory | None = None
     trace: Trace | None = None
 
     @property
@@ -157,7 +161,7 @@ class TokenSequence:
     def pick_images(self, rows: Tensor) -> TokenSequence:
         """The images at these rows of the batch (K,), which may repeat: variants of one image."""
         # `grid`, `lattice` and `weighted` are the same for all images; the trace is dropped.
-        return replace(
+        picked = replace(
             self,
             branch=self.branch[rows],
             residual=self.residual[rows],
@@ -169,6 +173,22 @@ class TokenSequence:
             carry=None if self.carry is None else self.carry[:, rows],
             trace=None,
         )
+        memory = self.remembering().memory
+        if memory is None:
+            return picked
+        return replace(picked, memory=memory.pick_images(rows, picked.streams))
+
+    @property
+    def streams(self) -> Streams:
+        """Both streams, and where the tokens come from; only of a tracked sequence."""
+        assert self.owner is not None
+        return Streams(self.branch, self.residual, self.owner, self.position)
+
+    def remembering(self) -> TokenSequence:
+        """The same sequence, its memory looking at it: what left since the last look is kept."""
+        if self.memory is None:
+            return self
+        return replace(self, memory=self.memory.looking_at(self.streams))
 
 
 def join_images(parts: Sequence[TokenSequence]) -> TokenSequence:
@@ -182,7 +202,7 @@ def join_images(parts: Sequence[TokenSequence]) -> TokenSequence:
     owners = [part.owner for part in parts if part.owner is not None]
     carries = [part.carry for part in parts if part.carry is not None]
     same = all(part.lattice == first.lattice for part in parts)
-    return replace(
+    whole = replace(
         first,
         **joined,
         lattice=first.lattice if same else None,
@@ -190,6 +210,10 @@ def join_images(parts: Sequence[TokenSequence]) -> TokenSequence:
         carry=torch.cat(carries, dim=1) if carries else None,
         trace=None,
     )
+    memories = [memory for part in parts if (memory := part.remembering().memory) is not None]
+    if not memories:
+        return whole
+    return replace(whole, memory=join_memories(memories, whole.streams))
 
 
 def new_sequence(

@@ -19,7 +19,7 @@ KINDS = {
 
 
 class Work(NamedTuple):
-    """Work of one block of a mixer of another kind than the suite's, for one image.
+    """Work for one image: of a block of another kind of mixer than the suite's, or of a head.
 
     Attributes:
         gemm: multiply-accumulates of matrix products.
@@ -73,6 +73,7 @@ class Shape:
             first stage, and grow with the width.
         halvings: the blocks that begin by halving rows and columns of the map of patch tokens,
             rounded up: the first block of each stage after the first.
+        readout: work of a segmenter's head, which takes the place of final norm and classifier.
         work: of a backbone with another mixer, (shape, block, tokens) -> `Work` of that block.
 
     """
@@ -101,6 +102,7 @@ class Shape:
     scan_heads: int = 0
     widths: tuple[int, ...] = ()
     halvings: tuple[int, ...] = ()
+    readout: Work | None = None
     work: Callable[[Shape, int, int], Work] | None = None
 
     def __post_init__(self) -> None:

@@ -166,6 +166,20 @@ class ViTConfig:
         return self.image_size // self.patch
 
 
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """One segmenter: its body, a backbone of this file, and its head.
+
+    ``head``    a kind of `backbones.dense.heads`
+    ``levels``  at how many blocks tokens are read, evenly spaced up to the last
+    """
+
+    body: str
+    head: str
+    levels: int
+    classes: int
+
+
 def _nano(dim: int, divide: bool = True) -> MambaConfig:
     """A size for the bundled images of 56 x 56 pixels and 10 classes."""
     return MambaConfig(
@@ -247,6 +261,13 @@ VIT = {
     "vit_base": ViTConfig(dim=768, heads=12),
     # as many parameters as vim_nano
     "deit_nano": ViTConfig(dim=48, heads=3, layers=10, image_size=56, patch=4, classes=10),
+}
+
+# heads on the frozen bundled backbones, for ten garments and the background
+SEGMENTERS = {
+    f"{body}_{head}": SegmenterConfig(body, head, levels, classes=11)
+    for body in ("vim_nano", "videomamba_nano", "deit_nano")
+    for head, levels in (("linear", 1), ("conv", 2))
 }
 
 # by the module of `backbones.models` whose `create` builds them

@@ -266,6 +266,10 @@ def _carried(carry: Tensor, index: Tensor) -> Tensor:
 
 def taken(tokens: TokenSequence, index: Tensor, special: Tensor) -> TokenSequence:
     """The tokens at `index` (B, k), in that order; `special` (B, S) of them are special."""
+    owner = tokens.owner
+    if owner is not None:
+        slot = inverse(index, tokens.length)
+        owner = slot.gather(1, owner.clamp_min(0)).where(owner >= 0, -1)
     return replace(
         tokens,
         branch=rows(tokens.branch, index),
@@ -273,6 +277,7 @@ def taken(tokens: TokenSequence, index: Tensor, special: Tensor) -> TokenSequenc
         position=tokens.position.gather(1, index),
         size=tokens.size.gather(1, index),
         special=special,
+        owner=owner,
     )
 
 

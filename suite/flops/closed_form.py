@@ -251,7 +251,7 @@ def walk_block(shape: Shape, block: int, length: int, cells: int) -> Flops:
     if block < shape.local:
         conv += 9 * cells * C
         elementwise += L * C + 7 * cells * C
-    if block == shape.depth - 1:
+    if block == shape.depth - 1 and shape.readout is None:
         elementwise += 10 * L * C
     return Flops(
         gemm=L * C * 2 * E + projections + L * E * C,
@@ -369,8 +369,7 @@ def stem_flops(shape: Shape) -> Flops:
     The patch embedding is a convolution, as tools see it; the layers of a stem before it work at
     half resolution, 7 x 7 the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise:
     bias of the patches 1 a channel, positions 1 for each token and, in a clip, 1 more for each
-    patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm 7) for each token that is
-    read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
+    patch token; then those of `classifier_flops`. A segmenter's head says itself what it costs.
     """
     if shape.widths:
         return staged_stem(shape)
@@ -382,10 +381,25 @@ def stem_flops(shape: Shape) -> Flops:
         # the stem halves the resolution, so that a patch has a quarter of the pixels
         pixels = rows * columns // 4 * STEM_WIDTH
         half = shape.patches * rows * columns // 4 * STEM_WIDTH
-    width = shape.read * (shape.neck or shape.dim)
     positions = shape.length * shape.dim
     if shape.frames > 1:
         positions += embedded
+    patches = Flops(
+        conv=embedded * pixels + half * (shape.channels * 49 + (shape.stem - 1) * STEM_WIDTH * 9),
+        elementwise=embedded + positions + 3 * half * shape.stem,
+    )
+    if shape.readout is not None:
+        return patches + Flops(**shape.readout._asdict())
+    return patches + classifier_flops(shape)
+
+
+def classifier_flops(shape: Shape) -> Flops:
+    """Work of final norm, neck and linear classifier, of a backbone of one stage.
+
+    Elementwise: the last addition 1 and the norm (RMSNorm 4, LayerNorm 7) for each token that is
+    read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
+    """
+    width = shape.read * (shape.neck or shape.dim)
     norms = (8 if shape.transforms else 5) * shape.read * shape.dim
     if shape.neck:
         norms += 4 * width
@@ -393,8 +407,7 @@ def stem_flops(shape: Shape) -> Flops:
         norms = 0  # of all tokens that are left, counted with the last block
     return Flops(
         gemm=shape.read * shape.dim * shape.neck + width * shape.classes,
-        conv=embedded * pixels + half * (shape.channels * 49 + (shape.stem - 1) * STEM_WIDTH * 9),
-        elementwise=embedded + positions + norms + shape.classes + 3 * half * shape.stem,
+        elementwise=norms + shape.classes,
     )
 
 
@@ -421,6 +434,17 @@ def count(
         reduction_arithmetic=sum(cost.arithmetic for cost in reductions),
     )
     return work + own
+
+
+def reachable(shape: Shape, convention: str = "flops") -> float:
+    """Share of the dense model's work that is in blocks behind a site, where tokens can be gone.
+
+    The rest, patches, first block and head, no reduction makes less.
+    """
+    behind = Flops()
+    for block in range(min(shape.sites, default=shape.depth), shape.depth):
+        behind = behind + block_flops(shape, block, shape.lengths[block])
+    return total(behind, convention) / total(dense(shape), convention)
 
 
 def dense(shape: Shape) -> Flops:

@@ -70,8 +70,9 @@ _MAKING = """
     broadcast_tensors
 """
 _MOVING = """
-    gather index index_select take_along_dim embedding scatter scatter_ index_put index_put_
-    index_copy index_copy_ index_fill index_fill_ masked_fill masked_fill_ masked_select nonzero
+    gather index _unsafe_index index_select take_along_dim embedding scatter scatter_ index_put
+    index_put_ index_copy index_copy_ index_fill index_fill_ masked_fill masked_fill_
+    masked_select nonzero
     where select_scatter slice_scatter triu tril copysign sort argsort topk argmax argmin unique
     _unique2 searchsorted bucketize one_hot
 """

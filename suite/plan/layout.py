@@ -93,8 +93,11 @@ def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: 
         cell = replace(cell, reason=incompatibility(composition, model) or cell.reason)
         return replace(cell, composition=composition)
     view = method.method.view_of(**method.options)
-    if needs_rectangle(model) and (view is not None or method.method.kind == "oracle"):
-        cell = replace(cell, reason=no_rectangle(model))
+    if view is not None or method.method.kind == "oracle":
+        if needs_rectangle(model):
+            cell = replace(cell, reason=no_rectangle(model))
+        elif model.task == "segmentation":
+            cell = replace(cell, reason=NOT_DENSE)
     return replace(cell, view=view)
 
 
@@ -233,6 +236,9 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
             "special tokens"
         )
     return None
+
+
+NOT_DENSE = "knows or answers an image as a whole, not its pixels: use another method"
 
 
 def no_rectangle(model: Backbone) -> str:

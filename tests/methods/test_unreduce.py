@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -44,7 +45,8 @@ def after(text: str, tokens: TokenSequence) -> TokenSequence:
 
 
 def by_hand(values: Tensor, tokens: TokenSequence, fill: Fill) -> Tensor:
-    """`unreduce`, place by place."""
+    """`unreduce`, place by place, in fp64."""
+    values = values.double()
     assert tokens.owner is not None
     frames, height, width = tokens.grid
     out = torch.zeros(tokens.batch, tokens.original_length, values.shape[2], dtype=values.dtype)
@@ -59,12 +61,19 @@ def by_hand(values: Tensor, tokens: TokenSequence, fill: Fill) -> Tensor:
         }  # fmt: skip
         for place in range(tokens.original_length):
             source = place
-            if owner[place] < 0 and fill == "nearest":
-                living = [
-                    other
-                    for other in patches
-                    if owner[other] >= 0 and owner[other] not in special_slots
-                ]
+            living = [
+                other
+                for other in patches
+                if owner[other] >= 0 and owner[other] not in special_slots
+            ]
+            if owner[place] < 0 and fill == "bilinear":
+                between = on_lines(cell[place], {cell[other]: other for other in living})
+                if between:
+                    weight = sum(share for _, share in between)
+                    for other, share in between:
+                        out[b, place] += share / weight * values[b, owner[other]]
+                    continue
+            if owner[place] < 0 and fill in ("nearest", "bilinear"):
                 far = {
                     o: sum((p - q) ** 2 for p, q in zip(cell[o], cell[place], strict=True))
                     for o in living
@@ -75,7 +84,19 @@ def by_hand(values: Tensor, tokens: TokenSequence, fill: Fill) -> Tensor:
     return out
 
 
-@pytest.mark.parametrize("fill", ["nearest", "zeros"])
+def on_lines(cell: tuple[int, ...], living: dict[tuple[int, ...], int]) -> list[tuple[int, float]]:
+    """The first living cell each way along each axis, with one over its distance."""
+    found = []
+    for axis, way in product(range(3), (-1, 1)):
+        for steps in range(1, 9):
+            other = tuple(c + way * steps * (a == axis) for a, c in enumerate(cell))
+            if other in living:
+                found.append((living[other], 1 / steps))
+                break
+    return found
+
+
+@pytest.mark.parametrize("fill", ["nearest", "bilinear", "zeros"])
 @pytest.mark.parametrize(
     "name", [*REDUCING, "tome[order=shuffled]", "mtr[order=appended]", "evit[fused=false]"]
 )
@@ -86,7 +107,10 @@ def test_every_method_is_undone_to_the_full_grid(
     left = after(name, tokens)
     full = unreduce(left.branch, left, fill)
     assert full.shape == (3, 26, tokens.branch.shape[2])
-    assert torch.equal(full, by_hand(left.branch, left, fill))
+    close = 1e-6 if fill == "bilinear" else 0
+    torch.testing.assert_close(
+        full.double(), by_hand(left.branch, left, fill), atol=close, rtol=close
+    )
     # there and back again: what is left is read off at its own place
     assert torch.equal(
         full.gather(1, left.position[:, :, None].expand_as(left.branch)), left.branch
@@ -118,7 +142,7 @@ def test_a_mean_over_sizes_is_spread_to_those_it_was_made_of(
     st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 4)),
     st.sets(st.integers(0, 8), max_size=2),
     st.integers(0, 9),
-    st.sampled_from(["nearest", "zeros"]),
+    st.sampled_from(["nearest", "bilinear", "zeros"]),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_grid_and_any_owners(
@@ -135,7 +159,25 @@ def test_any_grid_and_any_owners(
     for place in special:
         owner[:, place] = place
     tokens = replace(tokens, owner=owner)
-    assert torch.equal(unreduce(tokens.branch, tokens, fill), by_hand(tokens.branch, tokens, fill))
+    values = tokens.branch.double()
+    full = unreduce(values, tokens, fill)
+    torch.testing.assert_close(full, by_hand(values, tokens, fill), atol=1e-12, rtol=0)
+
+
+def test_between_two_of_a_row_lies_a_straight_line() -> None:
+    tokens = new_sequence(torch.tensor([[[0.0], [7], [7], [6]]]), (), (1, 1, 4)).tracked()
+    tokens = replace(tokens, owner=torch.tensor([[0, -1, -1, 3]]))
+    full = unreduce(tokens.branch, tokens, "bilinear")
+    torch.testing.assert_close(full.flatten(), torch.tensor([0.0, 2, 4, 6]))
+
+
+def test_a_frozen_token_takes_its_own_last_value() -> None:
+    tokens = new_sequence(torch.tensor([[[5.0], [6], [7], [8]]]), (2,), (1, 1, 3)).tracked()
+    tokens = replace(tokens, owner=torch.tensor([[1, -1, 2, -1]]))
+    last = torch.tensor([[[1.0], [2]]]), torch.tensor([[-1, 1, -1, -1]])
+    assert unreduce(tokens.branch, tokens, "frozen", last).flatten().tolist() == [6, 2, 7, 0]
+    with pytest.raises(ValueError, match="had last"):
+        unreduce(tokens.branch, tokens, "frozen")
 
 
 def test_nothing_reduced_is_the_sequence_itself(fabricate: Fabricate) -> None:

@@ -1,0 +1,161 @@
+"""A segmenter: a head over the features of any backbone, read at several blocks.
+
+Tokens may be reduced between blocks as in the backbone itself. At the end the features of each
+level are spread over the grid again (`backbones.unreduce`), and the head reads whole maps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from backbones.dense.heads import Head, normed
+from backbones.dense.memory import Memory
+from backbones.sequence import TokenSequence
+from backbones.shape import Shape
+from backbones.unreduce import FILLS, Fill, on_grid, unreduce
+
+
+class ReadBlock(nn.Module):
+    """A block of the body between two looks of the memory: at what left, and at what it made."""
+
+    def __init__(self, block: nn.Module, level: int) -> None:
+        """`level`: how many blocks have run after it."""
+        super().__init__()
+        self.block = block
+        self.level = level
+
+    def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
+        """Run the block on `tokens`; the trace of the result has the fields named in `needs`."""
+        memory = tokens.remembering().memory
+        if memory is None:
+            raise UserError(
+                "a reducer makes a sequence without the `memory` that segmentation needs: make it "
+                "from the one before by dataclasses.replace"
+            )
+        # The block may make its sequence anew, too.
+        after = replace(self.block(tokens, needs), memory=memory).remembering()
+        memory = after.memory
+        assert memory is not None
+        if self.level in memory.levels:
+            memory = memory.read(self.level, after.special, after.grid)
+        return replace(after, memory=memory)
+
+
+class Segmenter(Backbone):
+    """A backbone, the body, whose tokens are read after some blocks, and a head over their maps.
+
+    ``undo`` says what becomes of dropped tokens: a fill of `backbones.unreduce`. ``backbone`` and
+    ``decode_head`` are the names that OpenMMLab's files give to both parts. UserError for a body of
+    clips, or one that halves its map.
+    """
+
+    task: ClassVar[Literal["classification", "segmentation"]] = "segmentation"
+
+    def __init__(self, name: str, body: Backbone, levels: Sequence[int], head: Head) -> None:
+        """`levels` are numbers of blocks, after which tokens are read."""
+        super().__init__()
+        shape = body.describe()
+        if shape.frames > 1 or shape.rectangle is None:
+            raise UserError(f"{body.name} takes clips: a segmenter needs a backbone of images")
+        if shape.halvings:
+            raise UserError(
+                f"{body.name} halves its map of tokens between stages: a segmenter needs a "
+                "backbone of one stage"
+            )
+        self.name = name
+        self.config = getattr(body, "config", None)
+        self.image_size = body.image_size
+        self.preprocessing = body.preprocessing
+        # of the body, whose blocks run
+        self.provides = body.provides  # type: ignore[misc]
+        self.needs_rectangle = body.needs_rectangle  # type: ignore[misc]
+        self.backbone = body
+        self.decode_head = head
+        self.levels = tuple(levels)
+        self.undo: Fill = "frozen"
+        # A tuple keeps the blocks unregistered: their parameters are the body's already.
+        self._blocks = tuple(ReadBlock(block, i + 1) for i, block in enumerate(body.blocks))
+
+    @property
+    def blocks(self) -> tuple[ReadBlock, ...]:
+        """The body's blocks in order, each with the memory's looks round it."""
+        return self._blocks
+
+    @property
+    def special_places(self) -> tuple[int, ...]:
+        """Those of the body."""
+        return self.backbone.special_places
+
+    def undoing(self, undo: str) -> Self:
+        """The same model with another fill for dropped tokens; UserError for an unknown one."""
+        for fill in FILLS:
+            if fill == undo:
+                other = copy.copy(self)
+                other.undo = fill
+                return other
+        raise UserError(f"no way to undo a reduction is called '{undo}': {', '.join(FILLS)}")
+
+    def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
+        """Normalised images (B, 3, S, S) to the input of block 0, tracked, with a memory."""
+        tokens = self.backbone.embed(images, image_index).tracked()
+        row = torch.full_like(tokens.position, -1)
+        return replace(tokens, memory=Memory(frozenset(self.levels), row, tokens.streams))
+
+    def readout(self, tokens: TokenSequence) -> Tensor:
+        """Logits (B, classes, h, w) on the head's map, after the reduction is undone."""
+        return self.decode_head(self.maps(tokens))
+
+    def maps(self, tokens: TokenSequence) -> list[Tensor]:
+        """The features (B, C, H, W) of each level on the whole grid, normalised."""
+        memory = tokens.memory
+        assert memory is not None
+        maps = []
+        for level, norm in zip(self.levels, self.decode_head.norms, strict=True):
+            reading = memory.readings[level]
+            features = normed(norm, reading.features)
+            # Rows that were added after the level are not pointed at.
+            last = torch.cat([reading.features[:, :0], *memory.rows], 1)
+            whole = features.shape[1] == reading.owner.shape[1]
+            # Where no token is missing the search for others would find nothing.
+            fill = "zeros" if whole else self.undo
+            full = unreduce(features, reading, fill, (normed(norm, last), reading.row))
+            # a single frame
+            maps.append(on_grid(full, reading).squeeze(1).permute(0, 3, 1, 2))
+        return maps
+
+    def image_size_for(self, grid: int) -> int:
+        """Side in pixels of the square image that has `grid` x `grid` patches."""
+        return self.backbone.image_size_for(grid)
+
+    def resized(self, image_size: int) -> Self:
+        """The same weights for square images of another size, by the body's own way."""
+        other = copy.copy(self)
+        # A shallow copy shares the table of modules.
+        other._modules = dict(self._modules)
+        other.backbone = self.backbone.resized(image_size)
+        other.config = getattr(other.backbone, "config", None)
+        other.image_size = image_size
+        return other
+
+    def describe(self) -> Shape:
+        """The body's sizes, with the work of the head in place of its own classifier's."""
+        shape = self.backbone.describe()
+        assert shape.rectangle is not None
+        work = self.decode_head.work([shape.rectangle] * len(self.levels))
+        # the sum of both streams 1 a channel, LayerNorm 7
+        reading = len(self.levels) * shape.patches * shape.dim * 8
+        work = work._replace(elementwise=work.elementwise + reading)
+        return replace(shape, name=self.name, classes=self.decode_head.classes, readout=work)
+
+
+def spaced_levels(depth: int, count: int) -> tuple[int, ...]:
+    """`count` numbers of blocks, evenly spaced up to `depth`, the last of them."""
+    return tuple(-(-depth * (number + 1) // count) for number in range(count))
