@@ -84,6 +84,33 @@ class ClassificationMetrics(Stored):
     """top-1 of the dense model on the same images, in [0, 1]"""
 
 
+class SegmentationMetrics(Stored):
+    """What one cell makes of the pixels of its images.
+
+    A mean IoU is over the classes that occur in truth or prediction of these images, from pixels
+    summed over images; pixels without a class count nowhere.
+    """
+
+    miou: float
+    """mean intersection over union (IoU) of the classes, in [0, 1]"""
+    pixel_accuracy: float
+    """share of pixels whose class is named right, in [0, 1]"""
+    frequency_iou: float
+    """IoU of the classes, weighted by their share of the pixels, in [0, 1]"""
+    border_miou: float
+    """mean IoU over the pixels near one of another class, in [0, 1]"""
+    loss: float
+    """cross-entropy, nats, mean over the pixels of an image, then over images"""
+    agreement: float
+    """share of an image's pixels with the dense model's answer, in [0, 1], mean over images"""
+    kl: float
+    """KL(dense || cell), nats, mean over the pixels of an image, then over images"""
+    tau: float
+    """Kendall's tau of the surviving tokens' order, in [-1, 1], mean over images"""
+    dense_miou: float
+    """mean IoU of the dense model on the same images, in [0, 1]"""
+
+
 class Retrained(Stored):
     """How weights were retrained under a method, or as a whole model: the control."""
 
@@ -286,12 +313,14 @@ class Task:
     """What the backbones of a run do, and so what is stored of an image and of a cell.
 
     ``outcomes``  columns of ``shards/KEY/NNNNN.parquet``, one row an image
+    ``answer``    those of them that say what was answered
     ``metrics``   means over the images, in ``cells/KEY.json``
     """
 
     name: str
     outcomes: Mapping[str, str]
-    metrics: type[ClassificationMetrics]
+    answer: tuple[str, ...]
+    metrics: type[ClassificationMetrics] | type[SegmentationMetrics]
 
 
 CLASSIFICATION = Task(
@@ -307,8 +336,27 @@ CLASSIFICATION = Task(
         "kl": "KL(dense || cell), nats",
         "tau": "Kendall's tau of the surviving tokens' order",
     },
+    ("prediction",),
     ClassificationMetrics,
 )
+SEGMENTATION = Task(
+    "segmentation",
+    {
+        "image": "number of the image in its data set",
+        "confusion": "list of the pairs of classes that its pixels have, true * K + predicted, K "
+        "the number of classes; ascending",
+        "pixels": "list of how many pixels have each pair",
+        "border_confusion": "the same pairs of the pixels near one of another class",
+        "border_pixels": "how many of these pixels have each",
+        "loss": "cross-entropy, nats, mean over its pixels",
+        "agree": "share of its pixels whose answer is the dense model's",
+        "kl": "KL(dense || cell), nats, mean over its pixels",
+        "tau": "Kendall's tau of the surviving tokens' order",
+    },
+    ("confusion", "pixels"),
+    SegmentationMetrics,
+)
+TASKS = {task.name: task for task in (CLASSIFICATION, SEGMENTATION)}
 
 # Columns of all tables by the kind of their values: a name means the same wherever it occurs.
 TEXTS = {

@@ -1,0 +1,276 @@
+"""Outcomes of segmentation: how an image's pixels are named under a cell, and how surely.
+
+Logits are those of a head's map, which is smaller than the image as a rule. They are interpolated
+to the pixels of the truth, so that the class of a pixel is the largest of its interpolated logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
+from torch import Tensor
+
+from suite.data.base import IGNORED
+from suite.stats.confusion import frequency_iou, overlaps, pixel_accuracy, summed
+from suite.stats.overlap import mean_iou
+from suite.store.schema import SegmentationMetrics
+
+# Half the width of a border: 2 % of the image's diagonal, as for the Boundary IoU (Cheng et al.,
+# CVPR 2021), below which human annotators differ. About half to one token of the usual patches.
+BORDER_SHARE = 0.02
+# Interpolated logits at once: on a CPU as many as its cache has room for.
+MAX_LOGITS = 1 << 18
+MAX_LOGITS_ON_GPU = 1 << 22
+
+# Softmax values of the dense model that stay in memory for all cells.
+MAX_KEPT = 1 << 23
+
+Columns = dict[str, NDArray[Any]]
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Lists = NDArray[np.object_]
+
+
+class Named(NamedTuple):
+    """What a cell says of pixels (B, S, S), on the CPU.
+
+    ``prediction``  class
+    ``agree``       whether it is the dense model's
+    ``loss``        cross-entropy, nats; of ignored pixels a number without meaning
+    ``kl``          KL(dense || cell), nats
+    """
+
+    prediction: Bytes
+    agree: Mask
+    loss: Floats
+    kl: Floats
+
+
+class Softmax(NamedTuple):
+    """Logits (n, K, r, S) of some pixels, with what follows from them.
+
+    ``share``  softmax (n, K, r, S)
+    ``total``  logarithm (n, r, S) of the sum of exponentials
+    ``best``   class (n, r, S) of the largest logit; of equal ones the first
+    """
+
+    logits: Tensor
+    share: Tensor
+    total: Tensor
+    best: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Softmax:
+        """Softmax over the classes, in dimension 1."""
+        largest = logits.amax(1, keepdim=True)
+        exponentials = (logits - largest).exp()
+        total = exponentials.sum(1, keepdim=True)
+        # `argmax` takes ten times as long in a dimension that is not the last.
+        classes = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device)
+        best = torch.where(logits == largest, classes[:, None, None], len(classes)).amin(1)
+        return cls(logits, exponentials / total, (total.log() + largest)[:, 0], best)
+
+
+class DensePixels:
+    """The dense model's answer on a batch at the pixels of its truth, piece by piece.
+
+    Logits (B, K, h, w) are interpolated bilinearly to S x S without aligned corners, in float32.
+    Pieces are kept where all together are few; otherwise each cell has them made anew.
+    """
+
+    def __init__(self, logits: Tensor, truth: Bytes) -> None:
+        self.logits, self.truth = logits, truth
+        classes, size = logits.shape[1], truth.shape[1]
+        limit = MAX_LOGITS if logits.device.type == "cpu" else MAX_LOGITS_ON_GPU
+        self._keeps = classes * truth.size <= MAX_KEPT
+        self._pieces = list(pieces(len(truth), classes, size, limit))
+        self._kept: dict[int, tuple[Softmax, Tensor]] = {}
+
+    def name(self, logits: Tensor) -> Named:
+        """Name the pixels by the logits (B, K, h, w) of a cell.
+
+        What is found of a pixel depends on its image alone, to the bit.
+        """
+        shape = self.truth.shape
+        found = Named(
+            np.empty(shape, np.uint8),
+            np.empty(shape, np.bool_),
+            np.empty(shape, np.float32),
+            np.empty(shape, np.float32),
+        )
+        for number, (images, rows) in enumerate(self._pieces):
+            dense, truth = self._piece(number)
+            ours = Softmax.of(at_pixels(logits[images].float(), shape[1], rows))
+            for whole, values in zip(found, compare(ours, dense, truth), strict=True):
+                whole[images, rows] = values.cpu().numpy()
+        return found
+
+    def _piece(self, number: int) -> tuple[Softmax, Tensor]:
+        """The dense model's softmax on a piece, and the truth there, both where the logits are."""
+        if number in self._kept:
+            return self._kept[number]
+        images, rows = self._pieces[number]
+        pixels = at_pixels(self.logits[images].float(), self.truth.shape[1], rows)
+        truth = torch.from_numpy(self.truth[images, rows]).to(pixels.device)
+        piece = Softmax.of(pixels), truth
+        if self._keeps:
+            self._kept[number] = piece
+        return piece
+
+
+def compare(cell: Softmax, dense: Softmax, truth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `Named` of pixels (n, r, S) with this truth."""
+    # An ignored pixel is given the first class, and counts for nothing later.
+    true = truth.long().masked_fill(truth == IGNORED, 0)
+    loss = cell.total - cell.logits.gather(1, true[:, None])[:, 0]
+    # log q - log p = (dense - cell) - (log Z - log Z'), so that equal logits give zero.
+    kl = (dense.share * (dense.logits - cell.logits)).sum(1) - (dense.total - cell.total)
+    return cell.best.to(torch.uint8), cell.best == dense.best, loss, kl.clamp(min=0)
+
+
+def pieces(batch: int, classes: int, size: int, limit: int) -> Iterator[tuple[slice, slice]]:
+    """Cut images of `size` x `size` pixels into some images, or else rows of one, at a time.
+
+    A piece has at most `limit` logits, or a single row.
+    """
+    of_image = classes * size * size
+    images = max(1, limit // of_image)
+    rows = size if of_image <= limit else max(1, limit // (classes * size))
+    for image in range(0, batch, images):
+        for row in range(0, size, rows):
+            yield slice(image, image + images), slice(row, row + rows)
+
+
+def at_pixels(logits: Tensor, size: int, rows: slice) -> Tensor:
+    """Some `rows` of logits (B, K, h, w) interpolated to `size` x `size` pixels: (B, K, r, size).
+
+    The same as `torch.nn.functional.interpolate` makes, which cannot make some rows alone.
+    """
+    height, width = logits.shape[2:]
+    if (height, width) == (size, size):
+        return logits[:, :, rows]
+    above, below, weight = _between(height, size, rows)
+    needed = slice(int(above[0]), int(below[-1]) + 1)
+    across = _between(width, size, slice(None))
+    # Columns first, of the rows that are needed, which are fewer than those that are made of them.
+    lines = _blend(logits[:, :, needed], 3, *across)
+    return _blend(lines, 2, above - needed.start, below - needed.start, weight[:, None])
+
+
+def _between(places: int, size: int, pixels: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some of `size` pixels the two `places` round the centre, and the weight of the second."""
+    centre = (torch.arange(size, dtype=torch.float64)[pixels] + 0.5) * places / size - 0.5
+    centre = centre.clamp(0, places - 1)
+    first = centre.long()
+    second = (first + 1).clamp(max=places - 1)
+    return first, second, (centre - first).float()
+
+
+def _blend(values: Tensor, axis: int, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Mix the `first` and `second` indices of an axis, the latter by `weight`."""
+    device = values.device
+    one = values.index_select(axis, first.to(device))
+    other = values.index_select(axis, second.to(device))
+    return torch.lerp(one, other, weight.to(device))
+
+
+def border_radius(image_size: int) -> int:
+    """How near a pixel of a border is to one of another class, in pixels; at least 1."""
+    return max(1, round(BORDER_SHARE * math.sqrt(2) * image_size))
+
+
+def border(truth: Bytes, radius: int) -> Mask:
+    """Pixels (B, S, S) with one of another class at most `radius` rows and columns away.
+
+    Ignored pixels are of no class: they neither make a border nor belong to one.
+    """
+    ignored = truth == IGNORED
+    square = (1, 2 * radius + 1, 2 * radius + 1)
+    # Where a class differs from another nearby, it differs from the largest or the smallest there.
+    classes = truth.astype(np.int16)
+    nothing = np.where(ignored, np.int16(-1), classes)
+    highest = maximum_filter(nothing, square, mode="constant", cval=-1)
+    nothing = np.where(ignored, np.int16(IGNORED), classes)
+    lowest = minimum_filter(nothing, square, mode="constant", cval=IGNORED)
+    differs: Mask = ((highest != classes) | (lowest != classes)) & ~ignored
+    return differs
+
+
+def outcomes(named: Named, truth: Bytes, near: Mask, classes: int) -> Columns:
+    """Outcomes (B,) of images from what a cell says of their pixels but its number and tau.
+
+    `near` (B, S, S) are the pixels near a border. A row depends on nothing but its image.
+    """
+    counts = truth != IGNORED
+    confusion, pixels = pairs(truth, named.prediction, counts, classes)
+    border_confusion, border_pixels = pairs(truth, named.prediction, near, classes)
+    total = counts.reshape(len(truth), -1).sum(1)
+    means = {}
+    for name in ("loss", "agree", "kl"):
+        # float64, since a sum of many float32 values depends on the order they are added in.
+        values = np.where(counts, getattr(named, name), 0).astype(np.float64)
+        means[name] = (values.reshape(len(truth), -1).sum(1) / total).astype(np.float32)
+    return {
+        "confusion": confusion,
+        "pixels": pixels,
+        "border_confusion": border_confusion,
+        "border_pixels": border_pixels,
+        **means,
+    }
+
+
+def pairs(truth: Bytes, prediction: Bytes, chosen: Mask, classes: int) -> tuple[Lists, Lists]:
+    """Of each image the pairs of classes of its `chosen` pixels, and how many have each."""
+    squares = classes * classes
+    first = squares * np.arange(len(truth))
+    codes = first[:, None, None] + truth.astype(np.int64) * classes + prediction
+    counted = np.bincount(codes[chosen], minlength=squares * len(truth))
+    found = counted.nonzero()[0]
+    ends = np.searchsorted(found, first[1:])
+    return (
+        _lists(np.split(found % squares, ends)),
+        _lists(np.split(counted[found].astype(np.int32), ends)),
+    )
+
+
+def _lists(arrays: Sequence[NDArray[Any]]) -> Lists:
+    column = np.empty(len(arrays), np.object_)
+    # One by one: arrays of equal lengths would become one of two dimensions.
+    for row, array in enumerate(arrays):
+        column[row] = array
+    return column
+
+
+def miou(frame: pd.DataFrame, classes: int) -> float:
+    """Mean IoU of one cell over its images."""
+    return float(mean_iou(overlaps(summed(frame.confusion, frame.pixels, classes))))
+
+
+def metrics(frame: pd.DataFrame, classes: int, dense_miou: float) -> SegmentationMetrics:
+    """Metrics of one cell from the outcomes of its images."""
+    matrix = summed(frame.confusion, frame.pixels, classes)
+    near = summed(frame.border_confusion, frame.border_pixels, classes)
+
+    def mean(column: str) -> float:
+        # float64, since a sum of many float32 values depends on the order they are added in.
+        return float(frame[column].astype(np.float64).mean())
+
+    return SegmentationMetrics(
+        miou=float(mean_iou(overlaps(matrix))),
+        pixel_accuracy=pixel_accuracy(matrix),
+        frequency_iou=frequency_iou(matrix),
+        border_miou=float(mean_iou(overlaps(near))),
+        loss=mean("loss"),
+        agreement=mean("agree"),
+        kl=mean("kl"),
+        tau=mean("tau"),
+        dense_miou=dense_miou,
+    )
