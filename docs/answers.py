@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from suite.merge.finished_run import FinishedRun, load_run
 from suite.stats.compare import Comparison, compare
-from suite.stats.correctness import Outcomes
+from suite.stats.hits import Hits
 from suite.store.schema import SHOWN, CellRecord, ClassificationMetrics
 from suite.tries.settings import Setting
 
@@ -110,7 +110,7 @@ class Answers:
             np.unpackbits(np.frombuffer(bits, np.uint8), count=len(self.images)).astype(bool)
             for bits in found.correct
         ]
-        return Outcomes(label, np.stack(correct), self.images, float(found.removed.iloc[0]))
+        return Hits(label, np.stack(correct), self.images, float(found.removed.iloc[0]))
 
     def table(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
         """The rows of a table of an analysis whose columns have the values `wanted`."""
