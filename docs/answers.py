@@ -95,7 +95,7 @@ class Answers:
 
     # Answers live as long as the pages are written, which ask for the same again and again.
     @cache  # noqa: B019
-    def outcomes(self, label: str, budget: float | None, backbone: str = "") -> Outcomes:
+    def outcomes(self, label: str, budget: float | None, backbone: str = "") -> Hits:
         """What `label` got right at `budget` (None: the dense model), all seeds; or a KeyError."""
         found = self.cells[self.cells.backbone == (backbone or self.backbone)]
         found = found[found.budget.isna() if budget is None else found.budget == budget]

@@ -10,6 +10,7 @@ import pandas as pd
 from backbones.common.labels import labelled
 from reports.run import KINDS, METRICS, SPREAD, Run, sequence
 from reports.style import GROUPS, group
+from suite.stats.metric import TOP1, Metric
 from suite.store.schema import PAIRED
 from suite.store.unstated import UNSTATED, unstated_notes
 
@@ -72,7 +73,7 @@ def points(run: Run) -> pd.DataFrame:
     first = groups[names].first().replace({"schedule": {"": np.nan}})
     spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count")
     frame = pd.concat([groups[MEANS].mean(), first, spread], axis=1).reset_index()
-    frame = frame.merge(_paired(run), on=PLACE, how="left").assign(kind=run.kind)
+    frame = frame.merge(_paired(run), on=PLACE, how="left").assign(kind=run.kind, metric=run.metric)
     # merging turned cells without statistics into NaN, which is truthy
     significant = frame["significant"]
     frame["significant"] = significant.where(significant.notna(), None)
@@ -84,6 +85,11 @@ def points(run: Run) -> pd.DataFrame:
     # the dense model has no budget and comes first
     by = ["backbone", "budget", "label"]
     return frame.sort_values(by, key=rank, na_position="first", ignore_index=True)
+
+
+def metric_of(frame: pd.DataFrame) -> Metric:
+    """Return what the accuracy of `points` is; top-1 of other frames."""
+    return next(iter(frame.get("metric", ())), TOP1)
 
 
 def few_seeds(frame: pd.DataFrame) -> bool:

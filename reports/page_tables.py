@@ -12,17 +12,18 @@ from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Table
 from reports.tables import is_numeric, table_cells
+from suite.stats.metric import METRICS
 
 # Heads of columns whose texts are labels of methods, that of budgets, and that of backbones.
 METHODS = ("Method", "Other", "and", "Around")
 BUDGET, BACKBONE = "FLOPs removed", "Backbone"
-SORTED = "Top-1, %"
+SORTED = tuple(f"{metric.title}, %" for metric in METRICS.values())
 # Heads of an interval, which follow that of its value.
 ENDS = ("from", "to")
 
 
 def on_page(table: Table, report: ReportData, numbers: Sequence[str]) -> Row:
-    """Return the heads of a table and its rows, the highest top-1 first.
+    """Return the heads of a table and its rows, the most accurate first.
 
     A head has its words, whether it is numeric, and how it is sorted. A row has its cells (text,
     value, label of a method, bar), and what the page chooses by: the number of its backbone in
@@ -42,6 +43,7 @@ def on_page(table: Table, report: ReportData, numbers: Sequence[str]) -> Row:
             scales[columns[at]] = Scale.over(values, zero=True)
     if scales:
         columns = [head for head in columns if head not in ENDS]
+    sorted_by = next((head for head in SORTED if numeric.get(head)), "")
     rows = []
     for texts, record in zip(printed, records, strict=True):
         cells = [_cell(head, texts, record, report, scales) for head in columns]
@@ -52,18 +54,17 @@ def on_page(table: Table, report: ReportData, numbers: Sequence[str]) -> Row:
                 "backbone": numbers.index(backbone) if backbone in numbers else None,
                 "budget": _share(record.get(BUDGET)),
                 "label": next((cell["label"] for cell in cells if cell["label"]), None),
-                "top1": record.get(SORTED),
+                "accuracy": record.get(sorted_by),
             }
         )
     # A table of one budget stays when another is chosen.
     if len(report.budgets) < 2 or {row["budget"] for row in rows} != set(report.budgets):
         rows = [row | {"budget": None} for row in rows]
-    by_accuracy = numeric.get(SORTED, False)
-    if by_accuracy:
-        rows.sort(key=lambda row: -row["top1"] if present(row["top1"]) else math.inf)
+    if sorted_by:
+        rows.sort(key=lambda row: -row["accuracy"] if present(row["accuracy"]) else math.inf)
     heads = []
     for head in columns:
-        direction = "descending" if by_accuracy and head == SORTED else "none"
+        direction = "descending" if head == sorted_by else "none"
         heads.append({"words": head, "numeric": numeric[head], "sorted": direction})
     return {"heads": heads, "rows": rows}
 

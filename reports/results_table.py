@@ -9,9 +9,8 @@ from reports.report_data import ReportData
 from reports.run import Row
 
 # Heads in the order of the page, method and accuracy first; the others follow as in files.
+FIRST = "Method"
 ORDER = (
-    "Method",
-    "Top-1, %",
     "95 % interval",
     "Difference, points",
     "Holm p",
@@ -22,7 +21,7 @@ ORDER = (
 
 
 def results(report: ReportData) -> tuple[list[tuple[str, str | None]], list[Row]]:
-    """Return the heads of the table, with the column each sorts by, and the rows by top-1.
+    """Return the heads of the table, with the column each sorts by, and the rows by accuracy.
 
     A row has the text and the value of every cell, its record, the number of its backbone, its bar,
     whether it is significantly better or worse, whether it opens a group of the ranking, and the
@@ -64,7 +63,8 @@ def results(report: ReportData) -> tuple[list[tuple[str, str | None]], list[Row]
     columns = dict(heads) | {"Group": "group", "Above blind": "shown"}
     if not report.marks:
         del columns["Above blind"]
-    order = [*ORDER, *(head for head in columns if head not in ORDER)]
+    first = (FIRST, f"{report.run.metric.title}, %", *ORDER)
+    order = [*first, *(head for head in columns if head not in first)]
     names = [head for head in order if head in columns]
     for row in rows:
         row["cells"] = [row["cells"][head] for head in names]

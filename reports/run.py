@@ -13,6 +13,8 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
+from suite.stats import metric
+from suite.stats.metric import TOP1, Metric
 from suite.store.find_run import run_spec
 from suite.store.schema import SHOWN, TABLES, ClassificationMetrics, check_schema
 
@@ -106,8 +108,20 @@ class Run:
         return "videos" if self.dataset.get("kind") == "videos" else "images"
 
     @property
+    def metric(self) -> Metric:
+        """What methods are compared by: top-1, or what the task of the run has instead."""
+        specs = [self.spec, *map(mapping, mapping(self.spec.get("runs")).values())]
+        tasks = [str(spec.get("task")) for spec in specs]
+        return next((metric.METRICS[task] for task in tasks if task in metric.METRICS), TOP1)
+
+    @property
     def chance(self) -> float | None:
-        """Top-1 of a guess among the classes, in [0, 1]; None if fewer than two are named."""
+        """Top-1 of a guess among the classes, in [0, 1].
+
+        None if fewer than two are named, and where pixels are.
+        """
+        if self.metric != TOP1:
+            return None
         classes = self.dataset.get("classes")
         return 1 / len(classes) if isinstance(classes, list) and len(classes) > 1 else None
 

@@ -76,7 +76,7 @@ def _tradeoffs(report: ReportData, room: Room) -> Iterator[tuple[str, Figure]]:
             title = f"{backbone}: beside the best blind baseline"
             yield (
                 named("lead", backbone, report),
-                lead_figure(marks, report.looks, title, room.width),
+                lead_figure(marks, report.looks, title, report.run.metric, room.width),
             )
     # A smaller model has no agreement with the dense one.
     agreeing = report.frame[report.frame["method"] != SMALLER]

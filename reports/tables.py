@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from reports.aggregate import corrected_for, references
+from reports.aggregate import corrected_for, metric_of, references
 from reports.formatting import (
     budget_name,
     convention_words,
@@ -85,7 +85,7 @@ def heads(frame: pd.DataFrame, convention: str) -> dict[str, str | None]:
         "Removed, %": "removed",
         f"{prefix}{short}": "total",
         "Tokens removed, %": "token_ratio",
-        "Top-1, %": "top1",
+        f"{metric_of(frame).title}, %": "top1",
         "95 % interval": None,
         "Difference, points": "difference",
         "Holm p": "p_holm",
@@ -189,7 +189,7 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
     columns, rows = printed(frame, convention)
     lines: list[str] = []
     before = None
-    place, best = list(columns).index("Top-1, %"), _best(frame)
+    place, best = list(columns.values()).index("top1"), _best(frame)
     for index, row in zip(frame.index, rows, strict=True):
         if before is not None and before != (row[0], row[3]):
             lines.append("\\addlinespace")
@@ -241,7 +241,7 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     dagger = ""
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
-    words = f"Top-1 accuracy (%) of {backbone} by the share of FLOPs removed.{star}"
+    words = f"{metric_of(frame).title} (%) of {backbone} by the share of FLOPs removed.{star}"
     for row in part.to_dict("records"):
         if _spread(row):
             words += (

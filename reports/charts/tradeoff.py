@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.aggregate import metric_of
 from reports.charts.canvas import (
     Chart,
     band,
@@ -36,6 +37,7 @@ from reports.formatting import (
 from reports.style import Looks, above_band, title_of
 from suite.stats.compare import same_answers
 from suite.stats.correctness import sample_name
+from suite.stats.metric import TOP1
 
 SHADED = 40  # pixels above a chart whose shaded budgets say why
 
@@ -59,7 +61,7 @@ def pareto(
     at = part[part["budget"].notna()].groupby("budget")["total"].median()
     chart = _curves(part, looks, convention, "top1", 100.0, top=SHADED if unbeaten else None)
     shape = chart["layout"]
-    shape["yaxis"]["title"] = title("top-1 accuracy, %")
+    shape["yaxis"]["title"] = title(f"{metric_of(part).axis}, %")
     dense = part.loc[part["method"] == "none", "top1"].dropna()
     shape["shapes"] = [level(value * 100) for value in dense]
     notes = shape.setdefault("annotations", [])
@@ -151,10 +153,11 @@ def _curves(
 
 def hover(row: Mapping[Hashable, Any], looks: Looks, size: float, prefix: str) -> str:
     """Return the hover text of a cell; FLOPs in units of `size`, called `prefix`."""
+    metric = row.get("metric", TOP1).name
     # the dense model has no budget, reference or agreement to report
     lines = [
         f"<b>{safe(title_of(row['label'], looks))}</b>",
-        f"top-1 {percent(row['top1'])} % {interval(row['top1_low'], row['top1_high'])}",
+        f"{metric} {percent(row['top1'])} % {interval(row['top1_low'], row['top1_high'])}",
         f"{number(row['total'] / size, 3)} {prefix}FLOPs, {percent(row['removed'])} % removed"
         + (f" (asked {budget_name(row['budget'])})" if present(row["budget"]) else ""),
     ]
@@ -214,7 +217,7 @@ def dots(part: pd.DataFrame, looks: Looks, chance: float | None) -> Chart:
     shape["height"] = 110 + 24 * len(names)
     shape["margin"] |= {"t": 34, "b": 60}
     shape["xaxis"] |= {
-        "title": title(f"top-1, % at {budget_name(budget)} fewer FLOPs"),
+        "title": title(f"{metric_of(part).name}, % at {budget_name(budget)} fewer FLOPs"),
         "showgrid": True,
     }
     shape["yaxis"] |= {

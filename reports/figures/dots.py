@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from reports.aggregate import metric_of
 from reports.figures.canvas import ABOVE, NOTE, THIN, Style, panel_width, stroke
 from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold, percent, present, share_removed
@@ -54,7 +55,7 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Looks, chance: float | None) -> 
     axes.spines["left"].set_visible(False)
     removed = f"with {budget_name(budget)} of FLOPs removed"
     beside = max(inches(line, 7.5) for name in names for line in name.splitlines())
-    words = f"top-1 accuracy, %, {removed} (95 % interval)"
+    words = f"{metric_of(part).axis}, %, {removed} (95 % interval)"
     axes.set_xlabel(wrapped(words, panel_width(axes) - beside - 0.2, 8))
     for level in dense:
         _level(axes, level, "dense")

@@ -12,14 +12,17 @@ from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison, under
+from suite.stats.metric import Metric
 
 LINE = 0.19  # inches a method
 LINE_OF_TITLE = 0.14
 ACROSS = 3  # panels beside each other where there is the width
 
 
-def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, width: float) -> Figure:
-    """Draw the difference in top-1 from the best blind baseline, with paired 95 % intervals.
+def lead_figure(
+    marks: Sequence[BlindComparison], looks: Looks, title: str, metric: Metric, width: float
+) -> Figure:
+    """Draw the difference in accuracy from the best blind baseline, with paired 95 % intervals.
 
     `marks` are the comparisons of one backbone in the order of their budgets, a panel each, with a
     line for each method. Filled marks were shown to be ahead, hollow ones were not.
@@ -55,6 +58,6 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
             axes.axvline(0, **GUIDE)
         panels[0].set_yticks(range(len(labels)), names)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        below = wrapped("ahead of the best blind baseline, points of top-1", width, 8)
+        below = wrapped(f"ahead of the best blind baseline, points of {metric.name}", width, 8)
         figure.supxlabel(below, fontsize=8, color=SOFT["light"])
         return figure

@@ -17,6 +17,7 @@ from reports.figures.canvas import COLUMN, Array, Style, new_figure, panel_width
 from reports.figures.tokens import MAP
 from reports.formatting import budget_name, distinct_names, fold, number
 from reports.style import ON_DARK, ON_PALE, SOFT, Looks
+from suite.stats.metric import Metric
 
 ACROSS = 2  # panels beside each other at the width of a page
 LINE = 0.21  # inches a method
@@ -29,7 +30,7 @@ FRAME: Style = {"fill": False, "edgecolor": "#d1291c", "linewidth": 1.3, "path_e
 
 
 def schedules_figure(
-    rows: pd.DataFrame, labels: Sequence[str], looks: Looks, width: float
+    rows: pd.DataFrame, labels: Sequence[str], looks: Looks, metric: Metric, width: float
 ) -> Figure:
     """Draw top-1 as a coloured cell for each method and schedule, a panel for each backbone.
 
@@ -64,7 +65,7 @@ def schedules_figure(
         bar = figure.colorbar(
             colours, ax=list(panels), location="bottom", shrink=0.5, aspect=40, pad=0.02
         )
-        bar.set_label("top-1 accuracy, %")
+        bar.set_label(f"{metric.axis}, %")
         bar.outline.set_visible(False)
         return figure
 

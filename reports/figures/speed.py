@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from reports.aggregate import metric_of
 from reports.figures.canvas import (
     GUIDE,
     NOTE,
@@ -210,6 +211,6 @@ def time_figure(frame: pd.DataFrame, looks: Looks, width: float) -> Figure:
                 axes.plot(line["ms"], top1, label=fold(look.title, 30), zorder=3, **stroke(look))
             axes.set_title(str(backbone))
             axes.set_xlabel(f"measured milliseconds {a_sample(part)}")
-            axes.set_ylabel("top-1 accuracy, %")
+            axes.set_ylabel(f"{metric_of(part).axis}, %")
         legend_below(figure, panels, 4 if wide else 2)
         return figure

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from reports.aggregate import metric_of
 from reports.figures.apart import broken, side_by_side
 from reports.figures.canvas import (
     ABOVE,
@@ -75,7 +76,7 @@ def pareto(
                 at = (1.0, chance * 100)
                 axes.annotate("chance", at, xycoords=BESIDE, ha="right", **beside_axis)
             _costs(axes, part, convention, words=across == 1 and width > COLUMN)
-            axes.set_ylabel("top-1 accuracy, %")
+            axes.set_ylabel(f"{metric_of(frame).axis}, %")
         # names go where the finished layout leaves room
         figure.draw_without_rendering()
         for axes, part in zip(panels, parts, strict=True):
@@ -109,7 +110,7 @@ def groups(
             _costs(axes, frame, convention, words=False)
             axes.set_xlabel(unit(frame["total"])[1] + convention_words(convention)[0])
             axes.label_outer(remove_inner_ticks=False)
-        figure.supylabel("top-1 accuracy, %", fontsize=8, color=SOFT["light"])
+        figure.supylabel(f"{metric_of(frame).axis}, %", fontsize=8, color=SOFT["light"])
         figure.draw_without_rendering()
         # on one side in all panels: on both sides, columns of names would leave no room between
         side = min(ENDS, key=lambda end: _moved(panels, named, looks, end))

@@ -14,12 +14,13 @@ from reports.figures.canvas import GUIDE, Array, Style, legend_below, new_figure
 from reports.figures.names import Tag, near
 from reports.formatting import budget_name, fold, p_value, percent
 from reports.report_data import ReportData
-from reports.run import Row
+from reports.run import Row, Run
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
 from suite.stats.ablation_words import ablation_answers
 from suite.stats.compare import ENVELOPE
 from suite.stats.correctness import counted
+from suite.stats.metric import Metric
 from suite.stats.verdict import too_few
 
 NEEDS = stored("ablation", "ablation_sentences")
@@ -30,7 +31,7 @@ HEADS = {
     "backbone": "Backbone",
     "budget": "FLOPs removed, %",
     "seeds": "Seeds",
-    "top1": "Top-1, %",
+    "top1": "{metric}, %",
     "difference": "Difference, points",
     "difference_low": "from",
     "difference_high": "to",
@@ -51,7 +52,6 @@ PERCENTAGES = {
 DIGITS = {
     "FLOPs removed, %": 0,
     "Seeds": 0,
-    "Top-1, %": 1,
     "Difference, points": 1,
     "from": 1,
     "to": 1,
@@ -89,7 +89,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     for axis in axes:
         of_axis = rows[rows["axis"] == axis]
         figures += _drawings(report, axis, of_axis)
-        tables.append(_table(axis, of_axis, report.run.kind))
+        tables.append(_table(axis, of_axis, report.run))
     first, *others = words["sentence"]
     return Section(
         key="ablation",
@@ -139,7 +139,7 @@ def _drawings(report: ReportData, axis: str, rows: pd.DataFrame) -> list[Drawing
     drawings = [
         Drawing(
             f"ablation-{axis}",
-            partial(axis_figure, rows, report.title),
+            partial(axis_figure, rows, report.title, report.run.metric),
             READING,
             f"Accuracy of every setting of the axis {axis}, and its difference from the unchanged "
             "method.",
@@ -149,7 +149,7 @@ def _drawings(report: ReportData, axis: str, rows: pd.DataFrame) -> list[Drawing
     if axis == "order":
         by_tau = Drawing(
             "ablation-order-tau",
-            partial(order_figure, rows, report.title),
+            partial(order_figure, rows, report.title, report.run.metric),
             BY_TAU,
             "Accuracy and agreement against Kendall's tau of the surviving tokens.",
         )
@@ -157,8 +157,8 @@ def _drawings(report: ReportData, axis: str, rows: pd.DataFrame) -> list[Drawing
     return drawings
 
 
-def _table(axis: str, rows: pd.DataFrame, kind: str) -> Table:
-    heads = dict(HEADS)
+def _table(axis: str, rows: pd.DataFrame, run: Run) -> Table:
+    heads = {name: head.format(metric=run.metric.title) for name, head in HEADS.items()}
     # A column of reasons is shown where a setting could not be measured.
     if not rows["reason"].any():
         del heads["reason"]
@@ -167,7 +167,7 @@ def _table(axis: str, rows: pd.DataFrame, kind: str) -> Table:
     # Skipped settings have no count of images, and an axis may have no others.
     images = int(rows["images"].max()) if rows["images"].notna().any() else 0
     caption = (
-        f"Axis {axis}, {counted(images, kind)}: every setting, its paired difference from the "
+        f"Axis {axis}, {counted(images, run.kind)}: every setting, its paired difference from the "
         "reference, 95 % intervals."
     )
     if (rows["interval"] == "range").any():
@@ -176,7 +176,7 @@ def _table(axis: str, rows: pd.DataFrame, kind: str) -> Table:
         f"ablation-{axis}",
         caption,
         scaled_table(formatted, heads, PERCENTAGES),
-        DIGITS,
+        DIGITS | {heads["top1"]: 1},
     )
 
 
@@ -195,11 +195,13 @@ def verdict(row: Row) -> str:
     return "lower" if row["difference"] < 0 else "higher"
 
 
-def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -> Figure:
-    """Draw top-1 and the paired difference from the unchanged method, a line a setting.
+def axis_figure(
+    rows: pd.DataFrame, title: Callable[[str], str], metric: Metric, width: float
+) -> Figure:
+    """Draw accuracy and the paired difference from the unchanged method, a line a setting.
 
     `rows` are those of one axis in the table ``ablation``. Each backbone, method and budget has a
-    row of two panels, top-1 on the left and the difference on the right, with 95 % intervals.
+    row of two panels, accuracy on the left and the difference on the right, with 95 % intervals.
     Filled marks differ significantly from the reference after Holm's correction, hollow ones do
     not. `title` is what figures call a method.
     """
@@ -227,7 +229,7 @@ def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -
                 axes.set_ylim(end + 0.1, -0.6)
             backbone, method, budget = key
             left.set_title(family_name(backbone, title(method), budget))
-            left.set_xlabel("top-1 accuracy, %")
+            left.set_xlabel(f"{metric.axis}, %")
             right.set_xlabel("difference from the reference, points")
         return figure
 
@@ -270,8 +272,10 @@ def _mark(axes: Axes, height: float, row: Row, names: tuple[str, str, str]) -> N
     axes.plot([value], [height], zorder=3, **look)
 
 
-def order_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -> Figure:
-    """Draw top-1 and agreement with the dense model against Kendall's tau of the token order.
+def order_figure(
+    rows: pd.DataFrame, title: Callable[[str], str], metric: Metric, width: float
+) -> Figure:
+    """Draw accuracy and agreement with the dense model against Kendall's tau of the token order.
 
     `rows` are those of the axis ``order`` in the table ``ablation``. A line joins the shuffles of
     a method; its other orders are points with a name. Hollow marks: no token was removed. `title`
@@ -307,7 +311,7 @@ def order_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) 
                     axes.plot(*point.T, linestyle="", zorder=3, **style)
                     order = str(row["setting"]).rpartition("order=")[2]
                     tags[panel].append(Tag(order, light, point))
-        panels[0].set_ylabel("top-1 accuracy, %")
+        panels[0].set_ylabel(f"{metric.axis}, %")
         panels[1].set_ylabel("same prediction as dense, %")
         for axes in panels:
             axes.set_xlabel("Kendall's tau of the surviving tokens")

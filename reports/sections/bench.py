@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 
+from reports.aggregate import metric_of
 from reports.figures.speed import (
     by_length,
     length_figure,
@@ -109,7 +110,7 @@ def _drawings(report: ReportData, rows: pd.DataFrame) -> list[Drawing]:
     # Accuracy is known where the folder also has the cells of a comparison.
     timed = measured(report.frame, rows)
     if len(timed):
-        alt = "Top-1 accuracy of every method against its measured time."
+        alt = f"{report.run.metric.title} of every method against its measured time."
         draw = partial(time_figure, timed, looks)
         drawings.append(Drawing("bench-accuracy", draw, TIME, alt))
     # Unlike the others, this figure needs neither a reduced cell nor accuracy.
@@ -134,7 +135,7 @@ def measured(frame: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     for name in ("ms", "ms_low", "ms_high"):
         times[name] = largest[name] / largest["batch"]
     accuracy = frame[[*CELL, "top1"]].dropna(subset=["top1"])
-    return accuracy.merge(times, on=CELL)
+    return accuracy.merge(times, on=CELL).assign(metric=metric_of(frame))
 
 
 def _table(rows: pd.DataFrame) -> Table:

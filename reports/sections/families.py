@@ -16,6 +16,7 @@ from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import PLAIN, SOFT, group
 from suite.stats.correctness import counted
+from suite.stats.metric import Metric
 from suite.stats.ranking import focus
 
 NEEDS = stored("mamba_vs_attention", "mamba_minus_attention")
@@ -29,7 +30,7 @@ KEPT_HEADS = {
     "kept": "Accuracy kept, %",
     "kept_low": "from",
     "kept_high": "to",
-    "dense_top1": "Dense top-1, %",
+    "dense_top1": "Dense {metric}, %",
     "seeds": "Seeds",
 }
 CONTRAST_HEADS = {
@@ -49,7 +50,6 @@ DIGITS = {
     "Difference, points": 1,
     "from": 1,
     "to": 1,
-    "Dense top-1, %": 1,
     "Seeds": 0,
 }
 # Columns of either table that are stored as fractions.
@@ -65,11 +65,11 @@ PERCENTAGES = {
     "difference_high",
 }
 READING = (
-    "Top-1 as a share of the same backbone's dense top-1, against the share of its own FLOPs that "
-    "was removed; shaded: 95 % intervals over {kind}, for stochastic methods their envelope over "
-    "seeds. Each method has its own form on each family: on attention ToMe and EViT read keys and "
-    "class-token attention between attention and MLP, on a scan their counterparts. Only methods "
-    "that ran on all backbones are drawn."
+    "{metric.title} as a share of the same backbone's dense {metric.name}, against the share of "
+    "its own FLOPs that was removed; shaded: 95 % intervals over {kind}, for stochastic methods "
+    "their envelope over seeds. Each method has its own form on each family: on attention ToMe and "
+    "EViT read keys and class-token attention between attention and MLP, on a scan their "
+    "counterparts. Only methods that ran on all backbones are drawn."
 )
 ALT = (
     "Share of dense accuracy kept against share of FLOPs removed; one panel a method, one line a "
@@ -94,11 +94,15 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     budget = focus(sorted(kept["budget"].unique()))
     methods = list(kept["method"].unique())
     images = counted(int(kept["images"].max()), kind)
-    sentences = {method: _sentence(method, budget, images, kept, contrasts) for method in methods}
+    sentences = {}
+    for method in methods:
+        sentences[method] = _sentence(method, budget, images, kept, contrasts, report.run.metric)
     # The section opens with a method that chooses, not with a blind baseline.
     choosing = [method for method in methods if group(method) != PLAIN] or methods
     # That method may lack this budget.
-    reading = READING.format(kind=kind)
+    metric = report.run.metric
+    reading = READING.format(kind=kind, metric=metric)
+    heads = {name: head.format(metric=metric.name) for name, head in KEPT_HEADS.items()}
     first = sentences[choosing[0]] or reading
     notes = [text for text in sentences.values() if text not in ("", first)]
     return Section(
@@ -110,9 +114,9 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         tables=(
             Table(
                 "families",
-                f"Accuracy kept, {images}: top-1 over the same backbone's dense top-1.",
-                scaled_table(kept, KEPT_HEADS, PERCENTAGES),
-                DIGITS,
+                f"Accuracy kept, {images}: {metric.name} over that of the same backbone, dense.",
+                scaled_table(kept, heads, PERCENTAGES),
+                DIGITS | {heads["dense_top1"]: 1},
             ),
             Table(
                 "family-contrasts",
@@ -127,7 +131,12 @@ def section(report: ReportData, frames: Frames) -> Section | None:
 
 
 def _sentence(
-    method: str, budget: float, images: str, kept: pd.DataFrame, contrasts: pd.DataFrame
+    method: str,
+    budget: float,
+    images: str,
+    kept: pd.DataFrame,
+    contrasts: pd.DataFrame,
+    metric: Metric,
 ) -> str:
     """Say what accuracy a method keeps on each backbone, and how the families differ."""
     rows = kept[(kept["method"] == method) & (kept["budget"] == budget)]
@@ -136,7 +145,9 @@ def _sentence(
     shares = []
     for row in rows.itertuples():
         bounds = interval(row.kept_low, row.kept_high)
-        shares.append(f"{percent(row.kept)} % of its dense top-1 on {row.backbone} {bounds}")
+        shares.append(
+            f"{percent(row.kept)} % of its dense {metric.name} on {row.backbone} {bounds}"
+        )
     # One row per Mamba backbone and attention backbone.
     pairs = contrasts[(contrasts["method"] == method) & (contrasts["budget"] == budget)]
     gaps = []

@@ -12,6 +12,7 @@ import pandas as pd
 from reports.figures.schedules import FAMILY, schedules_figure
 from reports.formatting import MISSING, budget_name, points, present, setting_name
 from reports.report_data import ReportData
+from reports.run import Run
 from reports.section import Drawing, Frames, Section, Table, stored
 from suite.stats.correctness import counted
 from suite.stats.schedule_words import FEW, RULE, pair_words, verdict_sentences
@@ -45,9 +46,9 @@ def section(report: ReportData, frames: Frames) -> Section:
         notes += others
     figure = Drawing(
         "schedules",
-        partial(schedules_figure, rows, labels, report.looks),
-        _caption(rows, report.run.kind),
-        "Table of methods and schedules, coloured by top-1 accuracy.",
+        partial(schedules_figure, rows, labels, report.looks, report.run.metric),
+        _caption(rows, report.run),
+        f"Table of methods and schedules, coloured by {report.run.metric.axis}.",
     )
     return Section(
         key="schedules",
@@ -55,7 +56,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         title="Does the order depend on the schedule?",
         sentence=" ".join(finding) or "No two methods ran under the same schedules.",
         figures=(figure,),
-        tables=(*_pairs(verdicts), _accuracies(rows, labels, report.run.kind)),
+        tables=(*_pairs(verdicts), _accuracies(rows, labels, report.run)),
         notes=tuple(notes),
         brief=_brief(report, verdicts),
     )
@@ -81,11 +82,11 @@ def _brief(report: ReportData, verdicts: Sequence[ScheduleVerdicts]) -> str:
     return " ".join(parts)
 
 
-def _caption(rows: pd.DataFrame, kind: str) -> str:
+def _caption(rows: pd.DataFrame, run: Run) -> str:
     caption = (
-        f"Top-1 of each method under each schedule, on {_images(rows, kind)}, with the method's "
-        "own class-token window, the default if none is in its name. A row shows what a method "
-        "gains by its schedule, a column who is ahead under the same one."
+        f"{run.metric.title} of each method under each schedule, on {_images(rows, run.kind)}, "
+        "with the method's own class-token window, the default if none is in its name. A row shows "
+        "what a method gains by its schedule, a column who is ahead under the same one."
     )
     tuned = rows[rows["picked_window"].notna()]
     if len(tuned):
@@ -153,8 +154,8 @@ def _difference(row: UnderSchedule) -> str:
     return f"{points(row.difference)}{MARKS.get(row.state, '')}"
 
 
-def _accuracies(rows: pd.DataFrame, labels: list[str], kind: str) -> Table:
-    """Top-1 of each method under each schedule, and the setting it was tuned to."""
+def _accuracies(rows: pd.DataFrame, labels: list[str], run: Run) -> Table:
+    """Accuracy of each method under each schedule, and the setting it was tuned to."""
     families = list(rows.groupby(FAMILY, sort=False))
     table: list[dict[str, str | int | float]] = []
     for (backbone, budget), part in families:
@@ -170,7 +171,7 @@ def _accuracies(rows: pd.DataFrame, labels: list[str], kind: str) -> Table:
     for column in ("Tuned", "Without result"):
         if not frame[column].any():
             del frame[column]
-    caption = f"Top-1, % of {_images(rows, kind)}, by method and schedule."
+    caption = f"{run.metric.title}, % of {_images(rows, run.kind)}, by method and schedule."
     digits = dict.fromkeys(rows["schedule"].unique(), 1)
     return Table("schedule-accuracy", caption, frame, digits)
 

@@ -19,12 +19,12 @@ HEADS = {
     "setting": "Setting",
     "reduction_flops": "Own work, % of FLOPs",
     "removed": "FLOPs removed, %",
-    "top1": "Top-1, %",
+    "top1": "{metric}, %",
     "difference": "Difference, points",
     "difference_low": "from",
     "difference_high": "to",
     "removed_tokens": "By tokens: FLOPs removed, %",
-    "top1_tokens": "Top-1 by tokens, %",
+    "top1_tokens": "{metric} by tokens, %",
     "difference_tokens": "Difference by tokens, points",
     "difference_tokens_low": "by tokens from",
     "difference_tokens_high": "by tokens to",
@@ -52,7 +52,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         part="cost",
         title="Equal FLOPs and equal counts of tokens",
         sentence=first,
-        tables=(_table(rows, budgets),),
+        tables=(_table(rows, budgets, report.run.metric.title),),
         notes=(*sentences[1:], READING),
         brief=_brief(report, rows),
     )
@@ -115,15 +115,18 @@ def _difference(row: dict[Any, Any], name: str) -> str:
     return f"{points(row[name])} points {ends}".strip()
 
 
-def _table(rows: pd.DataFrame, budgets: str) -> Table:
+def _table(rows: pd.DataFrame, budgets: str, metric: str) -> Table:
+    heads = {name: head.format(metric=metric) for name, head in HEADS.items()}
     named = rows.assign(
         setting=[
             setting_name(schedule, window)
             for schedule, window in zip(rows["schedule"], rows["cls_window"], strict=True)
         ]
     )
-    frame = scaled_table(named, HEADS, PERCENTAGES)
-    digits = {head: 1 for name, head in HEADS.items() if name in PERCENTAGES}
-    digits[HEADS["reduction_flops"]] = OWN_DIGITS
-    caption = f"Top-1 by equal FLOPs and by equal counts of tokens at {budgets} of FLOPs removed."
+    frame = scaled_table(named, heads, PERCENTAGES)
+    digits = {head: 1 for name, head in heads.items() if name in PERCENTAGES}
+    digits[heads["reduction_flops"]] = OWN_DIGITS
+    caption = (
+        f"{metric} by equal FLOPs and by equal counts of tokens at {budgets} of FLOPs removed."
+    )
     return Table("token-matched", caption, frame, digits)

@@ -26,6 +26,7 @@ from suite.plan.notes import made_up_warning
 from suite.stats import blind_baselines, schedule_words
 from suite.stats.blind_baselines import beaten_words, stand_ins
 from suite.stats.correctness import Outcomes, counted
+from suite.stats.metric import MIOU
 from suite.stats.schedule_words import verdict_sentences
 from suite.stats.schedules import ScheduleVerdicts
 from suite.stats.verdict import GRID_BLIND, Verdict
@@ -101,7 +102,14 @@ def make_headline(
             dense, made_up = part.dense, part.records[0].made_up
             data, split = data_label(spec.data), part.records[0].split
             setting = Setting(
-                part.backbone, data, at.budget, dense.accuracy, made_up, dense.kind, split
+                part.backbone,
+                data,
+                at.budget,
+                dense.accuracy,
+                made_up,
+                dense.kind,
+                split,
+                dense.metric,
             )
             best = best_tested(at.compared, named)
             key = part.backbone, at.budget
@@ -256,13 +264,19 @@ def run_warnings(
 
 
 def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
-    """Warn that the dense model is no better than guessing; empty if it is better."""
+    """Warn that the dense model is no better than guessing; empty if it is better.
+
+    One class named everywhere has a mean IoU below one over their number, too.
+    """
     # The lower bound: a few images above chance by luck are no evidence of loaded weights.
     low, _ = dense.interval()
     if low > 1 / classes:
         return ""
+    images = counted(dense.count, dense.kind)
+    found = f"is right on {percent(dense.accuracy)} of {images}"
+    if dense.metric == MIOU:
+        found = f"has a mean IoU of {percent(dense.accuracy)} on {images}"
     return (
-        f"{backbone} itself is right on {percent(dense.accuracy)} of "
-        f"{counted(dense.count, dense.kind)}, no better than guessing among {classes} classes: "
+        f"{backbone} itself {found}, no better than guessing among {classes} classes: "
         "check that the weights belong to this data and that they were loaded."
     )

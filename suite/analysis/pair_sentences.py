@@ -12,6 +12,7 @@ from suite.analysis.pair_schedules import Schedules
 from suite.plan.notes import called
 from suite.stats.compare import Comparison, same_answers
 from suite.stats.correctness import counted
+from suite.stats.metric import TOP1, Metric
 from suite.stats.verdict import Verdict, too_few
 
 NO_SCHEDULES = Schedules()
@@ -21,10 +22,11 @@ NO_SCHEDULES = Schedules()
 class Setting:
     """Where a comparison was made.
 
-    ``budget``   as a fraction, as the top-1 of the dense model
+    ``budget``   as a fraction, as the accuracy of the dense model
     ``made_up``  parts of the backbone that its weights do not have
     ``kind``     whether images or videos were classified
     ``split``    of the data
+    ``metric``   by which methods are compared
     """
 
     backbone: str
@@ -34,6 +36,7 @@ class Setting:
     made_up: Sequence[str] = ()
     kind: str = "images"
     split: str = ""
+    metric: Metric = TOP1
 
     @property
     def place(self) -> str:
@@ -69,7 +72,7 @@ def best_sentence(
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed{schedules.clause(best)}"
     place = f"On {setting.compared(best)} of {setting.place} {budget}"
     unsettled = schedules.unsettled(best)
-    relation = _relation(best, "the best of the others, ", setting.kind, unsettled)
+    relation = _relation(best, "the best of the others, ", setting, unsettled)
     power = f"{too_few(best.images, setting.kind)}."
     if best.smallest < 1:
         power = power_sentence(best.smallest, best.images, setting.kind)
@@ -89,21 +92,22 @@ def pair_sentence(setting: Setting, row: Comparison, schedules: Schedules = NO_S
     """The reference of `row` against its method, in figures."""
     where = f"On {called(setting.backbone, setting.made_up)}, {setting.compared(row)}"
     place = f"{where}, with {100 * setting.budget:.4g} % removed{schedules.clause(row)}"
-    relation = _relation(row, "", setting.kind, schedules.unsettled(row))
+    relation = _relation(row, "", setting, schedules.unsettled(row))
     return f"{schedules.before(row)}{place}, {relation} ({_figures(row)})."
 
 
-def _relation(row: Comparison, rank: str, kind: str, unsettled: bool) -> str:
+def _relation(row: Comparison, rank: str, setting: Setting, unsettled: bool) -> str:
     """The reference of `row` against its method, called by its `rank`, in words.
 
     A difference that is `unsettled`, since it depends on the schedule, is a measurement and no win.
     """
-    points = f"{abs(100 * row.difference):.1f} points of top-1"
+    metric = setting.metric.name
+    points = f"{abs(100 * row.difference):.1f} points of {metric}"
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
-        return f"{row.reference} and {other} are {same_answers(row.images, kind)}"
+        return f"{row.reference} and {other} are {same_answers(row.images, setting.kind)}"
     gap = signed_points(-100 * row.difference)
-    signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
+    signed = f"{row.reference} minus {row.label} is {gap} points of {metric}"
     if not row.significant:
         # The seeds that ran may differ together, while the range over them reaches zero.
         scope = ""

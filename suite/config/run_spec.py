@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from backbones import BACKBONES
 from backbones.common.labels import data_name, labelled
@@ -19,6 +19,7 @@ SCHEMA: Literal[4] = 4
 EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
 SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-4")
+SEGMENTER = "vim_nano_conv"  # the default backbone of segmentation
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
@@ -73,6 +74,8 @@ class RunSpec(Specification):
     axes: tuple[str, ...] = ()
     """What to vary around each method, comma-separated: order, score, combine, match, schedule,
     class-token, direction, similarity, size, or all."""
+    task: Literal["classification", "segmentation"] = "classification"
+    """classification (of images) or segmentation (of pixels), by a backbone with such a head."""
     backbones: tuple[str, ...] = ("vim_nano",)
     """Backbones, comma-separated, settings in brackets, or of a file:
     'vim_nano,vim_tiny[image_size=448],file.py:NAME'."""
@@ -132,6 +135,16 @@ class RunSpec(Specification):
     """Selective scan: auto, reference, chunked (Mamba-2), cpu, mamba_ssm or triton (Mamba-1)."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0: all cores."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _backbone_of_task(cls, values: Any) -> Any:
+        # The default has a head of the task; one that was named is never replaced.
+        default = cls.model_fields["backbones"].default
+        if not isinstance(values, dict) or values.get("task") != "segmentation":
+            return values
+        given = tuple(values.get("backbones", default))
+        return values if given != default else {**values, "backbones": (SEGMENTER,)}
 
     @field_validator("images", mode="before")
     @classmethod

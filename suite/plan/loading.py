@@ -36,7 +36,7 @@ class Opened:
         key = _data_key(spec)
         if key not in self.datasets:
             self.datasets[key] = open_dataset(
-                spec.data, spec.split, source=spec.source, views=spec.views
+                spec.data, spec.split, source=spec.source, views=spec.views, task=spec.task
             )
         return self.datasets[key]
 
@@ -51,7 +51,7 @@ class Opened:
 
 
 def _data_key(spec: RunSpec) -> tuple[str | None, ...]:
-    return spec.data, spec.split, spec.source, spec.views
+    return spec.data, spec.split, spec.source, spec.views, spec.task
 
 
 def load_model(
@@ -83,7 +83,8 @@ def load_model(
     model = model.to(device).cast(dtype)
     if model.code is not None:
         check_runs(model, device)
-    # Before labels are compared: the kind is the plainer reason.
+    # Before labels are compared: task and kind are the plainer reasons.
+    check_task(model, dataset)
     if dataset.kind == "images" and model.frames > 1:
         raise UserError(
             f"{model.name} takes clips of {model.frames} frames and '{dataset.name}' has images: "
@@ -98,11 +99,27 @@ def load_model(
     return model
 
 
+def check_task(model: Backbone, dataset: Dataset) -> None:
+    """UserError unless the model names what the data have classes of: images, or pixels."""
+    if model.task == dataset.task:
+        return
+    if dataset.task == "segmentation":
+        raise UserError(
+            f"{model.name} names the class of an image, and segmentation is of pixels: use a "
+            "backbone with such a head (python -m suite list backbones), or leave --task out"
+        )
+    raise UserError(
+        f"{model.name} names the classes of pixels: add --task segmentation, or use its backbone "
+        "without the head"
+    )
+
+
 def check_runs(model: Backbone, device: str) -> None:
     """UserError unless a third party's model gives the logits of an image, or of a clip."""
     shape = model.describe()
     frames = (model.frames,) if model.frames > 1 else ()
-    size = model.image_size
+    size, dense = model.image_size, model.task == "segmentation"
+    expected = f"1, {shape.classes}, rows, columns" if dense else f"1, {shape.classes}"
     image = torch.zeros(1, shape.channels, *frames, size, size, device=device)
     try:
         with torch.inference_mode():
@@ -114,10 +131,11 @@ def check_runs(model: Backbone, device: str) -> None:
             f"backbone '{model.name}' fails on an image ({describe_error(error)}): correct it; "
             "'python -m suite verify --backbone' checks all that it must do"
         ) from error
-    if logits != (1, shape.classes):
+    # A segmenter's logits are of places in the image, as many as its head likes.
+    if logits[:2] != (1, shape.classes) or len(logits) != (4 if dense else 2):
         raise UserError(
             f"backbone '{model.name}' gives logits of shape {logits} for one image, not "
-            f"(1, {shape.classes}): correct it"
+            f"({expected}): correct it"
         )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.stats.metric import Metric
 from suite.stats.spread import Spread
 
 Bits = NDArray[np.bool_]
@@ -64,11 +65,11 @@ class Outcomes(ABC):
         kind: whether the images are images or videos.
         coarse: whether whole rows and columns leave, so that a budget is met only as near as those
             allow.
-        metric: what `accuracy` is, in words.
+        metric: what `accuracy` is.
 
     """
 
-    metric: ClassVar[str]
+    metric: ClassVar[Metric]
     label: str
     images: NDArray[np.int64]
     removed: float

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.stats.correctness import Bits, Outcomes, in_one_order
+from suite.stats.metric import TOP1, Metric
 from suite.stats.paired import DRAWS, bootstrap, corrected_interval, sign_flip
 from suite.stats.power import smallest_detectable
 from suite.stats.single import wilson
@@ -24,7 +25,7 @@ class Hits(Outcomes):
     ``correct`` are the (S, n) top-1 hits for S seeds (1 for a deterministic method) and n images.
     """
 
-    metric: ClassVar[str] = "top-1"
+    metric: ClassVar[Metric] = TOP1
 
     label: str
     correct: Bits

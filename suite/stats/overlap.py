@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.stats.correctness import Outcomes, in_one_order
+from suite.stats.metric import MIOU, Metric
 from suite.stats.paired import DRAWS, SEEDS_FOR_INTERVAL
 from suite.stats.power import Z_POWER, Z_TEST
 from suite.stats.spread import Spread
@@ -46,7 +47,7 @@ class Overlaps(Outcomes):
     and prediction, and in either.
     """
 
-    metric: ClassVar[str] = "mIoU"
+    metric: ClassVar[Metric] = MIOU
 
     label: str
     pixels: Pixels

@@ -48,7 +48,7 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     losses = [(*_loss(dense, cell), cell.label) for cell in blind]
     loss, smallest, label = min(losses, key=lambda row: row[0] - row[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
-    seen = f"{label} {_loses(loss, dense.metric)} against the dense model"
+    seen = f"{label} {_loses(loss, dense.metric.name)} against the dense model"
     images = counted(dense.count, dense.kind)
     if smallest >= 1:
         text = f"At {share} this data cannot rank the methods: {too_few(dense.count, dense.kind)}."

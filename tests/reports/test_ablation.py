@@ -28,6 +28,7 @@ from reports.sections.ablation import (
     places,
     verdict,
 )
+from suite.stats.metric import TOP1
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -99,7 +100,7 @@ def marks(figure: Figure, panel: int) -> list[tuple[float, float, str]]:
 @pytest.mark.parametrize("width", [WIDTH, COLUMN])
 def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> None:
     rows = frame[frame.axis == "order"]
-    figure = axis_figure(rows, str.upper, width)
+    figure = axis_figure(rows, str.upper, TOP1, width)
     for family, part in enumerate([rows[rows.budget == 0.4], rows[rows.budget == 0]]):
         kinds = [COLOURS[verdict(row)] for row in part.to_dict("records")]
         left = [
@@ -135,14 +136,14 @@ def test_a_name_of_several_lines_has_room() -> None:
 
 
 def test_only_what_was_measured_is_drawn(frame: pd.DataFrame) -> None:
-    figure = axis_figure(frame[frame.axis == "size"], str.upper, WIDTH)
+    figure = axis_figure(frame[frame.axis == "size"], str.upper, TOP1, WIDTH)
     assert len(marks(figure, 0)) == 2
     assert len(marks(figure, 1)) == 1
 
 
 def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None:
     rows = frame[frame.axis == "order"]
-    figure = order_figure(rows, str.upper, WIDTH)
+    figure = order_figure(rows, str.upper, TOP1, WIDTH)
     for panel, name in enumerate(("top1", "agreement")):
         drawn = [line for line in figure.axes[panel].lines if line.get_linestyle() != "None"]
         for line, (_, part) in zip(drawn, rows.groupby("method", sort=False), strict=True):

@@ -7,6 +7,7 @@ from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.lead import lead_figure
 from reports.style import looks
 from suite.stats.blind_baselines import BlindComparison, LeadOverBaseline
+from suite.stats.metric import TOP1
 
 MARKS = [
     BlindComparison(
@@ -28,7 +29,7 @@ MARKS = [
 @pytest.mark.parametrize("width", [WIDTH, COLUMN])
 def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
     drawn = looks(["mtr", "tome", "random"])
-    figure = lead_figure(MARKS, drawn, "b", width)
+    figure = lead_figure(MARKS, drawn, "b", TOP1, width)
     for axes, mark in zip(figure.axes, MARKS, strict=True):
         title = f"−{100 * mark.budget:.0f} %, beside {mark.baseline}: {100 * mark.top1:.1f} %"
         assert axes.get_title(loc="left").replace("\n", " ") == title
@@ -52,6 +53,8 @@ def test_a_variant_that_was_shown_to_be_ahead_is_filled_though_its_look_is_hollo
     )
     drawn = looks(labels)
     assert not drawn[labels[1]].filled
-    axes = lead_figure([BlindComparison("b", 0.4, "random", 0.3, leads)], drawn, "b", WIDTH).axes[0]
+    axes = lead_figure(
+        [BlindComparison("b", 0.4, "random", 0.3, leads)], drawn, "b", TOP1, WIDTH
+    ).axes[0]
     faces = [line.get_markerfacecolor() for line in axes.get_lines()[1:-1:2]]
     assert faces == [drawn[labels[0]].light, drawn[labels[1]].light, "white"]

@@ -13,6 +13,7 @@ import reports
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.schedules import FRAME, schedules_figure
 from reports.style import looks
+from suite.stats.metric import TOP1
 from suite.stats.schedules import (
     OrderOverSchedules,
     ScheduleVerdicts,
@@ -59,7 +60,7 @@ def verdicts(backbone: str = "vim_nano") -> ScheduleVerdicts:
 
 def test_each_cell_of_the_figure_has_its_accuracy_and_the_tuned_ones_a_frame() -> None:
     rows = accuracies(("vim_nano", "videomamba_nano"))
-    figure = schedules_figure(rows, LABELS, looks(LABELS), WIDTH)
+    figure = schedules_figure(rows, LABELS, looks(LABELS), TOP1, WIDTH)
     figure.draw_without_rendering()
     panels = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title("left") for axes in panels] == [
@@ -89,7 +90,7 @@ def test_each_cell_of_the_figure_has_its_accuracy_and_the_tuned_ones_a_frame() -
 def test_the_figure_fits_its_width_and_no_number_leaves_its_cell(
     width: float, backbones: tuple[str, ...]
 ) -> None:
-    figure = schedules_figure(accuracies(backbones), LABELS, looks(LABELS), width)
+    figure = schedules_figure(accuracies(backbones), LABELS, looks(LABELS), TOP1, width)
     figure.draw_without_rendering()
     assert figure.get_figwidth() == width
     for axes in figure.axes:

@@ -1,0 +1,25 @@
+"""The figure by which methods are compared, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The main figure of a task, a share in [0, 1].
+
+    ``name``   within a sentence
+    ``title``  at its beginning, and as the head of a column
+    ``axis``   below an axis, without a unit
+    """
+
+    name: str
+    title: str
+    axis: str
+
+
+TOP1 = Metric("top-1", "Top-1", "top-1 accuracy")
+MIOU = Metric("mIoU", "mIoU", "mean IoU")
+METRICS = {"classification": TOP1, "segmentation": MIOU}
+"""By task."""
