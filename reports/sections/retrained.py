@@ -12,10 +12,11 @@ from reports.formatting import budget_name, interval, percent, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from suite.stats.correctness import counted
+from suite.stats.rate_words import rates_answer
 from suite.stats.recovery_words import budget_words, recovery_answer, tested_elsewhere
 
 NEEDS = stored("retrained")
-OPTIONAL = stored("retraining_curve")
+OPTIONAL = stored("retraining_curve", "retraining_rates")
 HEADS = {
     "backbone": "Backbone",
     "label": "Method",
@@ -44,6 +45,13 @@ CURVE = {
     "loss": "Loss, nats",
     "trained_top1": "Top-1 on the training images, %",
 }
+RATES = {
+    "training": "Training",
+    "learning_rate": "Learning rate",
+    "held_out_loss": "Loss on held-out images, nats",
+    "held_out_top1": "Top-1 on them, %",
+    "picked": "Kept",
+}
 READING = (
     "A method's loss is the whole model's top-1 less the method's, with the weights as they came; "
     "won back is the share of it that training under the method gains. More training helps a whole "
@@ -65,6 +73,9 @@ def section(report: ReportData, frames: Frames) -> Section:
     tables = [_table(rows)]
     if "retraining_curve" in frames:
         tables.append(_curves(frames["retraining_curve"]))
+    if "retraining_rates" in frames:
+        tables.append(_rates(frames["retraining_rates"]))
+        sentences.append(rates_answer(frames["retraining_rates"].to_dict("records")))
     return Section(
         key="retrained",
         part="answer",
@@ -125,3 +136,15 @@ def _curves(rows: pd.DataFrame) -> Table:
     frame = scaled_table(rows, CURVE, {"trained_top1"})
     digits = {CURVE["epoch"]: 0, CURVE["trained_top1"]: 1}
     return Table("retraining-curve", "Loss and top-1 of each epoch of training.", frame, digits)
+
+
+def _rates(rows: pd.DataFrame) -> Table:
+    named = rows.assign(picked=["yes" if picked else "" for picked in rows["picked"]])
+    # Rates may be of any size: every digit of them says more than few decimals.
+    named["learning_rate"] = [f"{rate:g}" for rate in rows["learning_rate"]]
+    frame = scaled_table(named, RATES, {"held_out_top1"})
+    caption = (
+        "Loss and top-1 of each learning rate on training images that were held out. The training "
+        "at the rate of the least loss is kept as it is."
+    )
+    return Table("retraining-rates", caption, frame, {RATES["held_out_top1"]: 1})

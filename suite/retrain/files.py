@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from backbones.common.errors import UserError
 from suite.retrain.prepare import Training
@@ -17,6 +17,19 @@ WEIGHTS = "weights"  # folder of finished weights and their records
 STATES = "training"  # folder of what only an unfinished training needs
 
 
+class Tried(Stored):
+    """A training at one learning rate, told by images that it was not trained on."""
+
+    learning_rate: float
+    """largest learning rate"""
+    loss: float | None
+    """cross-entropy, nats, mean over the images and budgets; empty where training diverged"""
+    top1: float | None
+    """share of them whose class is named right, likewise"""
+    images: int
+    """held-out images"""
+
+
 class Finished(Stored):
     """A finished training: ``weights/NAME.json``."""
 
@@ -24,12 +37,14 @@ class Finished(Stored):
     """hash of its recipe, images, first weights and reductions"""
     sha256: str
     """SHA-256 of the file of weights"""
+    tried: list[Tried] = Field(default_factory=list)
+    """the rates among which held-out images chose; empty where one was given"""
     curve: list[list[float]]
     """loss and top-1 on the training images of each epoch"""
     retrained: Retrained
     """what it was"""
     seconds: float
-    """time that it took"""
+    """time that it took, at all rates"""
     hardware: str
     """what it ran on"""
 
@@ -53,8 +68,12 @@ class Files:
 
     @property
     def states(self) -> Path:
-        """The folder of the state that an unfinished training resumes from."""
+        """The folder of what an unfinished training resumes from."""
         return self.folder / STATES / self.training.name
+
+    def state(self, rate: float) -> Path:
+        """The folder of the state at one learning rate."""
+        return self.states / str(rate)
 
     def write_record(self, finished: Finished) -> None:
         """Write the record, which says that the weights are finished."""

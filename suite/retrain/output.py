@@ -11,7 +11,9 @@ from rich.table import Table
 from suite.config.command_line import command_line
 from suite.retrain.files import WEIGHTS, Finished
 from suite.retrain.run import Outcome
+from suite.retrain.tables import rates_table
 from suite.stats.correctness import counted
+from suite.stats.rate_words import rates_answer
 from suite.stats.recovery_words import (
     budget_words,
     recovery_answer,
@@ -39,11 +41,14 @@ def findings(outcome: Outcome, folder: Path) -> Findings:
     if not answers:
         answers.append(("No retrained weights have a result beside their control.", []))
     headline = outcome.result.headline
+    sentences = [price(outcome)]
+    if rates := rates_table(outcome.finished).to_dict("records"):
+        sentences.append(rates_answer(rates))
     return Findings(
         answers,
         notes=[READING],
         warnings=headline.warnings,
-        sentences=[price(outcome), use_of(outcome, folder)],
+        sentences=[*sentences, use_of(outcome, folder)],
         details=[*curves(outcome.finished.values()), *headline.paragraphs],
     )
 
@@ -97,8 +102,10 @@ def price(outcome: Outcome) -> str:
     first = trainings[0].retrained
     epochs = "1 epoch" if first.epochs == 1 else f"{first.epochs} epochs"
     steps = f"{epochs}, {first.steps:,} steps of {first.batch}"
+    tries = len(trainings[0].tried)
+    at = f" at {tries} learning rates" if tries else ""
     return (
-        f"{len(trainings)} trainings of {first.images:,} images each ({steps}) took "
+        f"{len(trainings)} trainings{at} of {first.images:,} images each ({steps}) took "
         f"{duration(seconds)}."
     )
 

@@ -22,7 +22,7 @@ from suite.plan.prepare import Prepared, prepare
 from suite.plan.schedule import ADAPTIVE
 from suite.plan.settings import TUNED
 from suite.retrain.spec import RetrainSpec
-from suite.retrain.training_data import TrainingData, open_training_data
+from suite.retrain.training_data import TrainingData, open_training_data, parted
 from suite.training.augment import NONE
 from suite.training.fine_tune import SMALLEST_CROP, STRONG, check_learns
 from suite.training.lesson import Lesson
@@ -53,12 +53,15 @@ class Training:
 class Retraining:
     """A retraining that can begin: the comparison without it, the images, and its trainings.
 
-    ``models``  by backbone the weights that all its trainings begin with, in fp32 at least
+    ``data``      what all trainings are on
+    ``held_out``  training images beside these, which choose among learning rates; None for one rate
+    ``models``    by backbone the weights that all its trainings begin with, in fp32 at least
     """
 
     spec: RetrainSpec
     prepared: Prepared
     data: TrainingData
+    held_out: TrainingData | None
     models: Mapping[str, Backbone]
     trainings: tuple[Training, ...]
 
@@ -72,8 +75,8 @@ class Retraining:
         """The least share of a picture that a crop keeps."""
         return SMALLEST_CROP[self.augment]
 
-    def recipe(self, training: Training) -> Recipe:
-        """The recipe of a training: the same for all of one backbone."""
+    def recipe(self, training: Training, rate: float) -> Recipe:
+        """The recipe of a training at a learning rate: the same for all of one backbone."""
         spec, strong = self.spec, self.augment == "strong"
         return Recipe(
             backbone=training.backbone,
@@ -81,9 +84,9 @@ class Retraining:
             phases=(Phase(self.models[training.backbone].image_size, spec.epochs),),
             # An epoch leaves out images that fill no batch: it would have no step.
             batch=min(spec.train_batch, len(self.data.rows)),
-            learning_rate=spec.rate,
+            learning_rate=rate,
             # As in R-MeeTo's release: from 2e-5 down to 1e-6.
-            minimum_rate=spec.rate / 20,
+            minimum_rate=rate / 20,
             warmup_epochs=spec.epochs / 10,
             betas=(0.9, 0.999),
             horizontal_flip=self.augment != "none",
@@ -119,7 +122,9 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
     What a run in `folder` has chosen by images, it keeps.
     """
     check_methods(spec)
-    data = open_training_data(spec)
+    data, held_out = open_training_data(spec), None
+    if len(spec.rates) > 1:
+        data, held_out = parted(data)
     # Nothing is evaluated on what is trained on.
     prepared = prepare(spec, further=False, folder=folder, trained_on=data.record.images)
     check_trains(prepared)
@@ -136,7 +141,7 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
                 check_gradient(models[training.backbone], cell)
     # The plan has the settings in their one spelling.
     assert isinstance(prepared.spec, RetrainSpec)
-    return Retraining(prepared.spec, prepared, data, models, trainings)
+    return Retraining(prepared.spec, prepared, data, held_out, models, trainings)
 
 
 def check_methods(spec: RetrainSpec) -> None:

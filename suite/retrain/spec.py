@@ -11,6 +11,8 @@ from suite.config.run_spec import Budget, RunSpec, positive_or_all
 PUBLISHED_RATE = 2e-5  # of R-MeeTo (arXiv 2412.12496), at PUBLISHED_BATCH images a step
 PUBLISHED_BATCH = 512
 
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class RetrainSpec(RunSpec):
     """A comparison whose methods run with the weights as they are, and retrained under them."""
@@ -35,8 +37,9 @@ class RetrainSpec(RunSpec):
     """Number of training images, stratified by class, or 'all'."""
     train_batch: Annotated[int, Field(ge=1)] = 128
     """Images a step."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Largest learning rate; empty: R-MeeTo's, 2e-5 at a batch of 512, in proportion to it."""
+    learning_rate: tuple[Rate, ...] = ()
+    """Largest learning rate; of several, comma-separated, held-out training images choose one for
+    each training; empty: R-MeeTo's, 2e-5 at a batch of 512, in proportion to it."""
     distill: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Weight of the divergence from the whole model's answers beside the labels; R-MeeTo: 0.5."""
     augment: Literal["none", "light", "strong"] | None = None
@@ -54,6 +57,22 @@ class RetrainSpec(RunSpec):
     def _counted(cls, value: Any) -> Any:
         return positive_or_all(value)
 
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _as_several(cls, value: Any) -> Any:
+        # A single rate is a number in a file.
+        if value is None or isinstance(value, int | float):
+            return () if value is None else (value,)
+        return value
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _each_once(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        for rate in rates:
+            if rates.count(rate) > 1:
+                raise ValueError(f"{rate:g} stands there twice: give each rate once")
+        return tuple(sorted(rates))
+
     @property
     def planned_budgets(self) -> tuple[Budget, ...]:
         """The budgets of its cells, those that weights are trained under before the others."""
@@ -61,12 +80,10 @@ class RetrainSpec(RunSpec):
         return tuple(dict.fromkeys((*self.budgets, *self.test_budgets)))
 
     @property
-    def rate(self) -> float:
-        """The largest learning rate."""
-        if self.learning_rate is not None:
-            return self.learning_rate
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that each training is tried at, ascending; of several one is kept."""
         # The linear scaling rule of Goyal et al., arXiv 1706.02677.
-        return PUBLISHED_RATE * self.train_batch / PUBLISHED_BATCH
+        return self.learning_rate or (PUBLISHED_RATE * self.train_batch / PUBLISHED_BATCH,)
 
     def default_name(self) -> str:
         """Folder name made from the settings; equal settings always give the same folder."""

@@ -27,7 +27,7 @@ def retraining_tables(
     records: Sequence[CellRecord],
     results: Results,
 ) -> dict[str, pd.DataFrame]:
-    """The tables ``retrained`` and ``retraining_curve``, which a run stores beside the others."""
+    """The tables of a retraining, which a run stores beside those of every comparison."""
     cells = by_place(records)
     controls: dict[str, Place] = {}
     for place, seeds in cells.items():
@@ -59,6 +59,7 @@ def retraining_tables(
     return {
         "retrained": pd.DataFrame(rows, columns=columns),
         "retraining_curve": curve_table(finished),
+        "retraining_rates": rates_table(finished),
     }
 
 
@@ -127,3 +128,21 @@ def curve_table(finished: Mapping[str, Finished]) -> pd.DataFrame:
         for epoch, (loss, top1) in enumerate(one.curve, start=1):
             rows.append({"training": name, "epoch": epoch, "loss": loss, "trained_top1": top1})
     return pd.DataFrame(rows, columns=list(TABLES["retraining_curve"].columns))
+
+
+def rates_table(finished: Mapping[str, Finished]) -> pd.DataFrame:
+    """What the held-out images say of each learning rate, by training; empty of a single rate."""
+    rows = []
+    for name, one in finished.items():
+        for tried in one.tried:
+            rows.append(
+                {
+                    "training": name,
+                    "learning_rate": tried.learning_rate,
+                    "held_out_loss": tried.loss,
+                    "held_out_top1": tried.top1,
+                    "held_out_images": tried.images,
+                    "picked": tried.learning_rate == one.retrained.learning_rate,
+                }
+            )
+    return pd.DataFrame(rows, columns=list(TABLES["retraining_rates"].columns))

@@ -22,6 +22,9 @@ from suite.training.images import ClutterImages, SomeImages, TrainingImages
 from suite.training.own_images import TRAIN, OwnImages, own_images
 from suite.training.pictures import Pictures, shrunken
 
+TENTH = 10  # one training image in so many is held out to choose a learning rate by
+MOST_HELD_OUT = 2000
+
 
 @dataclass(frozen=True)
 class DrawnData:
@@ -30,6 +33,15 @@ class DrawnData:
     images: ClutterImages
     rows: IntArray
     augment: str = "none"
+
+    @property
+    def labels(self) -> IntArray:
+        """Class of each of them."""
+        return self.images.labels[self.rows]
+
+    def at(self, places: IntArray) -> DrawnData:
+        """Those at these places among them."""
+        return replace(self, rows=self.rows[places])
 
     @property
     def record(self) -> Training:
@@ -57,6 +69,15 @@ class SplitData:
     def rows(self) -> IntArray:
         """Numbers of the images that are trained on."""
         return self.own.rows
+
+    @property
+    def labels(self) -> IntArray:
+        """Class of each of them."""
+        return self.own.labels
+
+    def at(self, places: IntArray) -> SplitData:
+        """Those at these places among them."""
+        return replace(self, own=replace(self.own, rows=self.rows[places]))
 
     @property
     def record(self) -> Training:
@@ -107,6 +128,23 @@ def open_training_data(spec: RetrainSpec) -> TrainingData:
         raise UserError(f"--split {spec.split} is what is trained on: evaluate another")
     rows = own.rows[chosen(own.labels, spec.train_images)]
     return SplitData(replace(own, rows=rows))
+
+
+def parted(data: TrainingData) -> tuple[TrainingData, TrainingData]:
+    """What is trained on, and what is held out of it to choose a learning rate by.
+
+    Of each class as many as of the others are held out, as far as there are so many, and one at
+    least. UserError if more would be held out than trained on.
+    """
+    labels = data.labels
+    count = max(len(np.unique(labels)), min(len(labels) // TENTH, MOST_HELD_OUT))
+    if 2 * count > len(labels):
+        raise UserError(
+            f"{len(labels)} training images are too few to hold {count} out, which choose among "
+            f"the rates of --lr: give at least {2 * count} by --train-images, or a single rate"
+        )
+    held_out = stratified(labels, count)
+    return data.at(np.setdiff1d(np.arange(len(labels)), held_out)), data.at(held_out)
 
 
 def chosen(labels: IntArray, count: int | Literal["all"]) -> IntArray:

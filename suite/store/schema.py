@@ -129,7 +129,7 @@ class Retrained(Stored):
     batch: int
     """images a step"""
     learning_rate: float
-    """largest learning rate"""
+    """largest learning rate; of several the one that held-out training images chose"""
     distill: float
     """weight of the divergence from the whole model's answers"""
     augment: str
@@ -484,6 +484,11 @@ NUMBERS = {
     "trained_top1": "share of the training images whose class was named right in the epoch",
     "epoch": "epoch of a training, from 1",
     "loss": "loss of a training, nats, mean over the epoch",
+    "learning_rate": "largest learning rate of a training",
+    "held_out_loss": "cross-entropy on the held-out training images, nats, mean over these and the "
+    "budgets trained under; empty where the training diverged",
+    "held_out_top1": "share of them whose class is named right, likewise",
+    "held_out_images": "training images that no training saw and that choose its learning rate",
     "published": "value as the source states it, as a share; empty if nobody has read one",
     "measured": "the same quantity here, as a share",
     "measured_low": "lower end of its 95 % interval (top-1: Wilson; a drop: paired bootstrap)",
@@ -526,6 +531,7 @@ TRUTHS = {
     "unsettled": "whether another schedule turns the order of the two round; empty without a "
     "reference",
     "within": "whether the published value, rounded to 0.1 point, lies in the interval measured",
+    "picked": "whether the training at this learning rate is the one that is kept",
     "is_reference": "whether it is the method as it is, which the others are compared with",
 }
 LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
@@ -595,6 +601,10 @@ TABLES = {
         "behind behind_low behind_high images seeds trained_images trained_budgets training",
     ),
     "retraining_curve": _table("an epoch of a training", "training epoch loss trained_top1"),
+    "retraining_rates": _table(
+        "a training at one of several learning rates, among which held-out training images choose",
+        "training learning_rate held_out_loss held_out_top1 held_out_images picked",
+    ),
     "ablation": _table(
         "a setting of one axis, against the method as it is",
         "axis backbone method budget setting label spec is_reference status reason seeds images "

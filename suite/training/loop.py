@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from backbones import create_model
 from backbones.base import Backbone, Reducer
+from backbones.common.errors import UserError
 from suite.system.environment import cpu_name
 from suite.training import state
 from suite.training.augment import seed_of
@@ -33,6 +34,10 @@ from suite.training.state import TrainingProgress
 
 ALONE = ProcessGroup()
 WHOLE = Lesson()
+
+
+class DivergedError(UserError):
+    """A training whose loss is no number any more."""
 
 
 def fingerprint(recipe: Recipe, beginning: str = "") -> str:
@@ -165,13 +170,13 @@ class Trainer:
             self.ema[name] = tensor.detach().clone()
         self.optimizers = build_optimizers(self.model, recipe)
         self.dtype = next(self.model.parameters()).dtype
-        self._bf16 = recipe.precision == "bf16" and device.startswith("cuda")
+        self.bf16 = recipe.precision == "bf16" and device.startswith("cuda")
         self.lesson = lesson
         self._plans: list[dict[int, Reducer]] = []
         for plan in lesson.plans:
             self._plans.append(drop_paths(recipe.drop_path, self.model.depth) | dict(plan))
         self._forwards: dict[tuple[int, int], torch.nn.Module] = {}
-        self._teacher = lesson.teacher and Forward(lesson.teacher.to(device), {}, self._bf16)
+        self._teacher = lesson.teacher and Forward(lesson.teacher.to(device), {}, self.bf16)
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = TrainingProgress(recipe.backbone, fingerprint(recipe, beginning))
         if self.state_path.exists():
@@ -197,7 +202,7 @@ class Trainer:
     ) -> bool:
         """Train epoch after epoch, saving after each; True when the recipe is finished.
 
-        Stops after the epoch that passes `max_seconds`.
+        Stops after the epoch that passes `max_seconds`. DivergedError where the loss is no number.
         """
         if self.done.epoch >= self.recipe.epochs:
             # Before the workers are started.
@@ -213,6 +218,12 @@ class Trainer:
         while self.done.epoch < self.recipe.epochs:
             started = time.perf_counter()
             figures = self._epoch(batches)
+            # In all processes alike, and before such weights are saved.
+            if not math.isfinite(figures["loss"]):
+                raise DivergedError(
+                    f"the loss is no number any more in epoch {self.done.epoch + 1}: choose an "
+                    f"--lr below {self.recipe.learning_rate:g}"
+                )
             self.done.epoch += 1
             self.done.curve.append([figures["loss"], figures["top1"]])
             self.done.seconds = earlier_seconds + time.perf_counter() - begun
@@ -265,7 +276,7 @@ class Trainer:
         On CUDA forward and backward of a whole model are a graph each.
         """
         if (size, number) not in self._forwards:
-            forward = Forward(self.model, self._plans[number], self._bf16)
+            forward = Forward(self.model, self._plans[number], self.bf16)
             self._forwards[size, number] = forward
             # A graph records no reduction, which may wait for the device to choose.
             if self.device.startswith("cuda") and not self.lesson.reduces:
@@ -304,7 +315,7 @@ class Trainer:
 
         def step(images: Tensor, labels: Tensor) -> None:
             for plan in self._plans:
-                logits = Forward(model, plan, self._bf16)(images)
+                logits = Forward(model, plan, self.bf16)(images)
                 torch.autograd.backward(self.loss(images, logits, labels))
 
         return step

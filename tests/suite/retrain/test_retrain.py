@@ -193,6 +193,12 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no epoch": (("--epochs", "0"), "--epochs"),
     "a rate of nothing": (("--lr", "0"), "--lr 0: .*greater than 0"),
     "a rate that is no number": (("--lr", "nan"), "--lr nan"),
+    "a rate of nothing among others": (("--lr", "0.1,0"), "--lr 0: .*greater than 0"),
+    "a rate twice": (("--lr", "0.1,1e-1"), "--lr 0.1,1e-1: 0.1 stands there twice"),
+    "too few images to choose a rate by": (
+        ("--lr", "0.1,0.01", "--train-images", "5"),
+        "5 training images are too few to hold 3 out.*at least 6 by --train-images, or a single",
+    ),
     "a negative weight": (("--distill", "-1"), "--distill"),
     "an unknown augmentation": (("--augment", "much"), "--augment much"),
     "bf16 on a CPU": (("--precision", "bf16"), "bf16 is for CUDA devices"),

@@ -38,7 +38,7 @@ def trainer(retraining: Retraining, training: Training, folder: Path) -> Trainer
     model = retraining.models[training.backbone]
     folder.mkdir(exist_ok=True)
     images = retraining.data.images_for(model, retraining.crop, folder)
-    return trainer_of(retraining, training, images, folder, ALONE)
+    return trainer_of(retraining, training, retraining.spec.rates[0], images, folder, ALONE)
 
 
 def merged_by_hand(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
@@ -211,7 +211,7 @@ def test_all_trainings_see_the_same_images(retrain_spec: Make, tmp_path: Path) -
         one = trainer(retraining, training, tmp_path)
         seen.append([one.batches[epoch, index][0] for epoch in (0, 1) for index in range(2)])
         assert replace(one.recipe, backbone="") == replace(
-            retraining.recipe(retraining.trainings[0]), backbone=""
+            retraining.recipe(retraining.trainings[0], 1e-2), backbone=""
         )
     for other in seen[1:]:
         assert all(torch.equal(a, b) for a, b in zip(seen[0], other, strict=True))
