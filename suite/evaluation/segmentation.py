@@ -109,7 +109,8 @@ class DensePixels:
         for number, (images, rows) in enumerate(self._pieces):
             dense, truth = self._piece(number)
             ours = Softmax.of(at_pixels(logits[images].float(), shape[1], rows))
-            for whole, values in zip(found, compare(ours, dense, truth), strict=True):
+            wholes: tuple[NDArray[Any], ...] = found
+            for whole, values in zip(wholes, compare(ours, dense, truth), strict=True):
                 whole[images, rows] = values.cpu().numpy()
         return found
 
