@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from backbones.dense.memory import Memory, Streams, join_memories
+from backbones.unreduce import Fill
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,12 @@ class TokenSequence:
         """Both streams, and where the tokens come from; only of a tracked sequence."""
         assert self.owner is not None
         return Streams(self.branch, self.residual, self.owner, self.position)
+
+    def undoing(self, undo: Fill) -> TokenSequence:
+        """The same sequence, whose dropped tokens a segmenter fills in so; others ignore it."""
+        if self.memory is None:
+            return self
+        return replace(self, memory=replace(self.memory, undo=undo))
 
     def remembering(self) -> TokenSequence:
         """The same sequence, its memory looking at it: what left since the last look is kept."""

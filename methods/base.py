@@ -23,6 +23,7 @@ KINDS = ("none", "sequence", "order", "image", "oracle")
 COMPOSING = ("sequence", "order")
 NATIVE = "native"
 WINDOW = "cls_window"  # the option that a run may tune, beside the schedule
+UNDO = "undo"  # the option of every method that removes tokens from a sequence, beside its own
 # Names of the schedules of `suite.plan.schedule` that are tried; the first is followed by default.
 SCHEDULES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
 OLD_SPELLINGS = {
@@ -137,6 +138,16 @@ def cls_window(default: int = 0) -> Option:
     )
 
 
+def undo() -> Option:
+    """What a segmenter makes of the pixels of dropped tokens."""
+    return Option(
+        "frozen",
+        "pixels of a dropped token in segmentation: its last features, the nearest survivor's, a "
+        "blend of survivors, or zeros",
+        ("frozen", "nearest", "bilinear", "zeros"),
+    )
+
+
 def composed(**fields: Any) -> Composition:
     """Build a `Composition`; torch is imported only here, so that listing methods is fast."""
     return composition_type()(**fields)
@@ -226,10 +237,13 @@ class Method:
             raise ValueError(
                 f"method '{self.name}': its schedule '{self.schedule}' is none of {SCHEDULES}"
             )
+        # The class is frozen; this is the only field that follows from others.
+        options = dict(self.options)
         if self.window is not None:
-            # The class is frozen; this is the only field that follows from another.
-            options = {**self.options, WINDOW: cls_window(self.window)}
-            object.__setattr__(self, "options", options)
+            options[WINDOW] = cls_window(self.window)
+        if self.kind == "sequence":
+            options[UNDO] = undo()
+        object.__setattr__(self, "options", options)
 
     @property
     def has_own_setting(self) -> bool:
@@ -276,13 +290,16 @@ class Method:
         if self.build is None:
             return None
         try:
-            # The window of the field is set here, so that `build` need not know of it.
-            window = None if self.window is None else chosen.pop(WINDOW)
+            # Set here, so that `build` need not know of them; their names are those of the fields.
+            common: dict[str, Any] = {}
+            if self.window is not None:
+                common[WINDOW] = chosen.pop(WINDOW)
+            if self.kind == "sequence":
+                common[UNDO] = chosen.pop(UNDO)
             made = self.build(**chosen)
             if not isinstance(made, composition_type()):
                 raise TypeError(f"gave a {type(made).__name__}, no Composition")
-            if window is not None:
-                made = replace(made, cls_window=int(window))
+            made = replace(made, **common)
         except UserError:
             raise  # names the mend already
         except Exception as error:  # a method may be anyone's

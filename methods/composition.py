@@ -10,6 +10,7 @@ from typing import Any
 
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
+from backbones.unreduce import FILLS, Fill
 from methods.parts import grid_cost
 from methods.parts.cost import NO_COST, Cost, Widths
 from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
@@ -52,6 +53,7 @@ PARTS: Mapping[str, Collection[str]] = {
     "resize": RESIZINGS,
     "weights": WEIGHTS,
     "order": ORDERS,
+    "undo": FILLS,
 }
 
 
@@ -95,6 +97,8 @@ class Composition:
     ``cls_placement``  exact | proportional | first | last: where the class token stands afterwards
     ``order``         a name of `methods.parts.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
+    ``undo``          what the pixels of a dropped token are made of in segmentation: a fill of
+                      `backbones.unreduce`
 
     Fields that make no difference to the result are set to their defaults, so two compositions are
     equal exactly when they say the same. A combination that cannot be is a UserError.
@@ -125,6 +129,7 @@ class Composition:
     cls_placement: str = "exact"
     order: str = "restored"
     shuffle: float = 1.0
+    undo: Fill = FILLS[0]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, then reduce the fields to those that matter."""
@@ -232,6 +237,12 @@ class Composition:
         return (
             unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
         )
+
+    @property
+    def drops(self) -> bool:
+        """Whether any token leaves without a target."""
+        unmerged = min(self.branch_drop_ratio, self.residual_drop_ratio) > 0 or self.prune_ratio > 0
+        return self.matching != "nothing" and (self.weights == "drop" or unmerged)
 
     @property
     def keeps_rectangle(self) -> bool:
@@ -410,6 +421,7 @@ def _effective(composition: Composition) -> dict[str, Any]:
         "branch_drop_ratio": fields["weights"] == "drop",
         "residual_drop_ratio": fields["weights"] == "drop",
         "shuffle": fields["order"] != "shuffled",
+        "undo": not composition.drops,
     }
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}
     # last, since the score itself may just have been reset

@@ -47,6 +47,9 @@ class Reducer:
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         """Remove exactly `remove` patch tokens; UserError if the method's cap does not allow it."""
+        return self._reduced(tokens).undoing(self.composition.undo)
+
+    def _reduced(self, tokens: TokenSequence) -> TokenSequence:
         if self.remove == 0:
             composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
             moves = composition.matching == "nothing"

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from backbones.common.errors import UserError
+from backbones.unreduce import Fill
 
 
 class Streams(NamedTuple):
@@ -58,11 +59,13 @@ class Memory:
     ``rows``      (B, R, C) each: features of tokens before they left, a tensor a site
     ``readings``  by level, those that have been passed
     ``before``    the tokens when they were last looked at: whoever is missing has left since
+    ``undo``      what dropped tokens become at the end: a fill of `backbones.unreduce`
     """
 
     levels: frozenset[int]
     row: Tensor
     before: Streams
+    undo: Fill = "frozen"
     rows: tuple[Tensor, ...] = ()
     readings: Mapping[int, Reading] = field(default_factory=dict)
 

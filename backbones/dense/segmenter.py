@@ -20,7 +20,7 @@ from backbones.dense.heads import Head, normed
 from backbones.dense.memory import Memory
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
-from backbones.unreduce import FILLS, Fill, on_grid, unreduce
+from backbones.unreduce import on_grid, unreduce
 
 
 class ReadBlock(nn.Module):
@@ -52,9 +52,8 @@ class ReadBlock(nn.Module):
 class Segmenter(Backbone):
     """A backbone, the body, whose tokens are read after some blocks, and a head over their maps.
 
-    ``undo`` says what becomes of dropped tokens: a fill of `backbones.unreduce`. ``backbone`` and
-    ``decode_head`` are the names that OpenMMLab's files give to both parts. UserError for a body of
-    clips, or one that halves its map.
+    ``backbone`` and ``decode_head`` are the names that OpenMMLab's files give to both parts.
+    UserError for a body of clips, or one that halves its map.
     """
 
     task: ClassVar[Literal["classification", "segmentation"]] = "segmentation"
@@ -80,7 +79,6 @@ class Segmenter(Backbone):
         self.backbone = body
         self.decode_head = head
         self.levels = tuple(levels)
-        self.undo: Fill = "frozen"
         # A tuple keeps the blocks unregistered: their parameters are the body's already.
         self._blocks = tuple(ReadBlock(block, i + 1) for i, block in enumerate(body.blocks))
 
@@ -93,15 +91,6 @@ class Segmenter(Backbone):
     def special_places(self) -> tuple[int, ...]:
         """Those of the body."""
         return self.backbone.special_places
-
-    def undoing(self, undo: str) -> Self:
-        """The same model with another fill for dropped tokens; UserError for an unknown one."""
-        for fill in FILLS:
-            if fill == undo:
-                other = copy.copy(self)
-                other.undo = fill
-                return other
-        raise UserError(f"no way to undo a reduction is called '{undo}': {', '.join(FILLS)}")
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """Normalised images (B, 3, S, S) to the input of block 0, tracked, with a memory."""
@@ -125,7 +114,7 @@ class Segmenter(Backbone):
             last = torch.cat([reading.features[:, :0], *memory.rows], 1)
             whole = features.shape[1] == reading.owner.shape[1]
             # Where no token is missing the search for others would find nothing.
-            fill = "zeros" if whole else self.undo
+            fill = "zeros" if whole else memory.undo
             full = unreduce(features, reading, fill, (normed(norm, last), reading.row))
             # a single frame
             maps.append(on_grid(full, reading).squeeze(1).permute(0, 3, 1, 2))

@@ -23,7 +23,7 @@ from suite.config.command_line import flag_of
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
-from suite.plan.ablation_axes import EVERY, axes_of, check_axis
+from suite.plan.ablation_axes import DENSE_AXIS, EVERY, axes_of, check_axis
 from suite.retrain.spec import RetrainSpec
 from suite.tune.spec import TuneSpec
 
@@ -128,9 +128,17 @@ def settled(spec: Spec) -> Spec:
     if isinstance(spec, RunSpec):
         # Before `all` is replaced, which imports the methods: a wrong word is refused at once.
         checked = [name if name == EVERY else check_axis(name) for name in spec.axes]
+        dense = spec.task == "segmentation"
+        if DENSE_AXIS in checked and not dense:
+            raise UserError(
+                f"the axis {DENSE_AXIS} is of pixels: add --task segmentation, or leave it out"
+            )
         axes: list[str] = []
         for name in checked:
-            axes += axes_of([parse(text) for text in methods]) if name == EVERY else [name]
+            offered = [name]
+            if name == EVERY:
+                offered = axes_of([parse(text) for text in methods])
+            axes += [axis for axis in offered if dense or axis != DENSE_AXIS]
         changed["axes"] = tuple(dict.fromkeys(axes))
     return spec.model_copy(update=changed)
 

@@ -17,6 +17,7 @@ from suite.plan.schedule import SCHEDULES
 
 EVERY = "all"
 UNCHANGED = "as it is"
+DENSE_AXIS = "undo"  # of segmentation alone
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ AXES: dict[str, tuple[Vary, ...]] = {
     "direction": (Vary("direction"),),
     "similarity": (Vary("feature"), Vary("neighbour_rank", (1, 2, 4, 16))),
     "size": (Vary("weights", ("mean", "size")), Vary("attention")),
+    DENSE_AXIS: (Vary("undo"),),
 }
 
 
@@ -147,6 +149,9 @@ def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
     if axis == "schedule" and method.method.kind == "sequence":
         for name in (*SCHEDULES, "every-2"):
             yield Setting(f"schedule={name}", replace(method, schedule=name))
+    # Where every token that leaves lives on in another, nothing has to be filled in.
+    if axis == DENSE_AXIS and not drops(method):
+        return
     for vary in AXES[check_axis(axis)]:
         option = method.method.options.get(vary.option)
         if option is None:
@@ -155,6 +160,12 @@ def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
             # NATIVE follows the backbone: it is one of the other values under another name.
             if value != NATIVE and (not option.choices or value in option.choices):
                 yield _changed(method, vary, value)
+
+
+def drops(method: MethodSpec) -> bool:
+    """Whether tokens leave without a target, whatever the backbone."""
+    composition = method.composition()
+    return composition is not None and composition.drops
 
 
 def _changed(method: MethodSpec, vary: Vary, value: Value) -> Setting:

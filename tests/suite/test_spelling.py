@@ -68,7 +68,8 @@ def spelled(
         ordered = draw(st.permutations(options))
         text = f"{name}[{','.join(ordered)}]" if ordered else name
         # A method of the run's schedule may say so, all others must.
-        says = schedule != for_all or draw(st.booleans())
+        # What removes no tokens at sites has none to say.
+        says = name != "downsample" and (schedule != for_all or draw(st.booleans()))
         texts.append(f"{text}@{schedule}" if says else text)
     return {"methods": tuple(texts), "schedule": for_all}
 

@@ -131,7 +131,7 @@ def test_maps_are_those_of_every_token_followed_by_hand(name: str, method: str) 
         seen = followed(model, images, plan)
         assert end.length < end.original_length
         for fill in FILLS:
-            maps = model.undoing(fill).maps(end)
+            maps = model.maps(end.undoing(fill))
             for level, norm, features in zip(
                 model.levels, model.decode_head.norms, maps, strict=True
             ):
@@ -159,7 +159,8 @@ def test_without_reduction_every_undoing_reads_the_body_itself(name: str) -> Non
             expected = norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             torch.testing.assert_close(own, expected, atol=1e-12, rtol=0)
         for fill in FILLS:
-            assert torch.equal(model.undoing(fill)(images), model(images))
+            end = model.run(model.embed(images)).undoing(fill)
+            assert torch.equal(model.readout(end), model(images))
 
 
 def test_snapshots_are_of_the_reduced_tokens_only() -> None:
@@ -230,7 +231,7 @@ def test_merging_equal_tokens_changes_nothing(method: str) -> None:
         end = model.run(model.embed(images), plan=plan)
         assert end.length == 8
         for fill in FILLS:
-            logits = model.undoing(fill).readout(end)
+            logits = model.readout(end.undoing(fill))
             torch.testing.assert_close(logits, model(images), atol=1e-12, rtol=0)
 
 
@@ -300,12 +301,12 @@ def test_images_that_part_and_meet_again_are_as_alone() -> None:
             parts.append(gone(part, second, 2))
         together = model.run(join_images(parts), 2)
         for fill in FILLS:
-            model.undo = fill
             if fill == "frozen":
                 torch.testing.assert_close(model.readout(together), torch.cat(alone))
-            whole = model.readout(together)
+            whole = model.readout(together.undoing(fill))
             for row, part in enumerate(parts):
-                torch.testing.assert_close(whole[row : row + 1], model.readout(model.run(part, 2)))
+                single = model.readout(model.run(part, 2).undoing(fill))
+                torch.testing.assert_close(whole[row : row + 1], single)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -382,15 +383,6 @@ def interpolated(x: Tensor, row: float, column: float) -> Tensor:
     upper = x[:, :, top, left] * (1 - right) + x[:, :, top, beside] * right
     lower = x[:, :, below, left] * (1 - right) + x[:, :, below, beside] * right
     return upper * (1 - down) + lower * down
-
-
-def test_a_light_copy_undoes_otherwise_and_shares_all_weights() -> None:
-    model = segmenter("vim_nano")
-    other = model.undoing("nearest")
-    assert (model.undo, other.undo) == ("frozen", "nearest")
-    assert next(model.parameters()) is next(other.parameters())
-    with pytest.raises(UserError, match=r"nothing.*frozen, nearest, bilinear, zeros"):
-        model.undoing("nothing")
 
 
 def test_at_another_size_only_positions_change() -> None:

@@ -117,7 +117,7 @@ ROWS = [
     Bad(
         "method file: an option it has not",
         "plan --images 3 --methods 'ROOT/m.py:MINE[order=x]'",
-        "has no option 'order': it has none",
+        "has no option 'order': known: undo",
         _file(_method("lambda: composed(matching='spaced')")),
     ),
     *(

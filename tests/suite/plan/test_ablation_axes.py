@@ -35,7 +35,9 @@ def test_settings_are_methods_that_differ_in_one_thing(name: str, axis: str) -> 
 
 
 def test_mtr_has_every_axis_and_its_defaults_are_named() -> None:
-    assert axes_of([parse("mtr")]) == list(AXES)
+    assert axes_of([parse("mtr")]) == [axis for axis in AXES if axis != "undo"]
+    # a merged token's features are those of all its sources
+    assert axes_of([parse("mtr[weights=drop]")])[-1] == "undo"
     # The window may be tuned, so that the method without its option is not always that of 0.
     own, spelled = settings(parse("mtr"), "class-token")[:2]
     assert own.words == "cls_placement=exact"
