@@ -32,7 +32,7 @@ from suite.stats.blind_baselines import BlindComparison
 from suite.stats.schedule_words import verdict_record
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results
-from suite.store.schema import CellRecord
+from suite.store.schema import TASKS, CellRecord
 from suite.store.unstated import unstated_notes
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
@@ -110,7 +110,8 @@ def run_comparison(
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
-        return conclude(plan, Results(store, plan.shards), failures, started, beside)
+        results = Results(store, plan.shards, TASKS[plan.dataset.task])
+        return conclude(plan, results, failures, started, beside)
 
 
 def conclude(

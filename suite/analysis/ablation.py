@@ -39,7 +39,7 @@ COLUMNS_MEAN = (
     "survivors' order with the image's, 1 where it is kept."
 )
 WHOLE = {"seeds", "images", "only_method_correct", "only_reference_correct", "comparisons"}
-MEANS = ("top1", "agreement", "kl", "tau")  # of the metrics, over seeds
+MEANS = ("agreement", "kl", "tau")  # of the metrics, over seeds
 
 
 class Family(NamedTuple):
@@ -206,6 +206,7 @@ def _measured(
     accuracy = accuracy_row(cell, row.backbone, row.budget, None)
     columns = {name: accuracy[name] for name in ("seeds", "images", "top1_low", "top1_high")}
     metrics = [record.metrics for record in records if record.metrics]
+    columns["top1"] = sum(each.accuracy for each in metrics) / len(metrics)
     for name in MEANS:
         columns[name] = sum(getattr(each, name) for each in metrics) / len(metrics)
     if compared is not None:

@@ -96,7 +96,7 @@ def smaller_image(records: Iterable[CellRecord], budget: float) -> tuple[float, 
     for record in records:
         if record.method == "downsample" and record.metrics and record.removed:
             gap = abs(record.removed_share - budget)
-            sizes.append((gap, record.metrics.top1, record.removed_share))
+            sizes.append((gap, record.metrics.accuracy, record.removed_share))
     if not sizes:
         return None
     _, top1, removed = min(sizes)

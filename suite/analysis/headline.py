@@ -206,7 +206,7 @@ def smaller_image(part: BackboneStatistics) -> str:
     rows = []
     for record in part.records:
         if record.budget and record.metrics:
-            small, top1 = record.method == "downsample", record.metrics.top1
+            small, top1 = record.method == "downsample", record.metrics.accuracy
             rows.append((small, record.budget, record.label, record.removed_share, top1))
     cells = pd.DataFrame(rows, columns=["small", "budget", "label", "removed", "top1"])
     reduced = cells[~cells.small.astype(bool)]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.evaluation.outcomes import REMOVED, accuracy, metrics
+from suite.evaluation.outcomes import REMOVED
+from suite.evaluation.tasks import EVALUATIONS
 from suite.plan.adaptive import mean_plan
 from suite.plan.cells import Cell, plan_fields
 from suite.plan.prepare import Prepared
@@ -20,17 +21,20 @@ def cell_records(
 ) -> list[CellRecord]:
     """Records of all cells with their metrics, or the reasons why they have none."""
     records = []
-    dense_top1: dict[str, float] = {}
+    dense: dict[str, float] = {}
     for cell, record in zip(prepared.cells, prepared.records, strict=True):
         results.store.keep_only(cell.key, len(prepared.shards))
         changes: dict[str, Any] = {}
         if cell.key in failures:
             changes = {"status": "failed", "reason": failures[cell.key]}
         elif cell.plan is not None:
-            outcomes = results.outcomes(cell.key)
+            model, outcomes = prepared.models[cell.backbone], results.outcomes(cell.key)
+            evaluation, classes = EVALUATIONS[model.task], model.describe().classes
             # The dense cell comes first.
-            top1 = dense_top1.setdefault(cell.backbone, accuracy(outcomes))
-            changes = {"status": "ok", "metrics": metrics(outcomes, top1)}
+            if cell.backbone not in dense:
+                dense[cell.backbone] = evaluation.accuracy(outcomes, classes)
+            metrics = evaluation.metrics(outcomes, classes, dense[cell.backbone])
+            changes = {"status": "ok", "metrics": metrics}
             changes |= evaluated_plan(prepared, cell, results)
         records.append(record.model_copy(update=changes))
     return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from suite.data.loading.loader import Batch
+from suite.evaluation.views import average_views
 from suite.store.schema import ClassificationMetrics
 
 COLUMNS = {
@@ -23,8 +26,41 @@ COLUMNS = {
     "kl": np.float32,
     "tau": np.float32,
 }
+Rows = dict[str, NDArray[Any]]  # outcomes of images, by column
 REMOVED = "removed_tokens"  # a further column, of cells of adaptive counts
 MAX_LOGITS = 1 << 16  # at once, so that what is computed from them stays in the processor's cache
+
+
+class ClassAnswers:
+    """The logits of all cells on one batch, which are compared at once at its end."""
+
+    def __init__(self, batch: Batch, dense: str, views: int) -> None:
+        """`dense` is the key of the dense cell; `views` are averaged, those of one video."""
+        self._batch, self._dense, self._views = batch, dense, views
+        self._logits: dict[str, list[Tensor]] = {}
+
+    def add(self, key: str, logits: Tensor) -> None:
+        """Take the logits (samples, K) of a cell on the next samples of the batch."""
+        self._logits.setdefault(key, []).append(logits)
+
+    def outcomes(self, keys: Sequence[str], tau: Mapping[str, Tensor]) -> dict[str, Rows]:
+        """Outcomes of the cells `keys`; `tau` (B,) is that of each."""
+        if not keys:
+            return {}
+        columns = outcomes(
+            torch.stack([self._of(key) for key in keys]),
+            self._of(self._dense),
+            self._batch.labels,
+            self._batch.indices,
+            torch.stack([tau[key] for key in keys]),
+        )
+        rows = {}
+        for cell, key in enumerate(keys):
+            rows[key] = {name: values[cell] for name, values in columns.items()}
+        return rows
+
+    def _of(self, key: str) -> Tensor:
+        return average_views(torch.cat(self._logits[key]), self._views)
 
 
 def outcomes(
@@ -33,7 +69,7 @@ def outcomes(
     labels: Tensor,
     image: Tensor,
     tau: Tensor,
-) -> dict[str, NDArray[Any]]:
+) -> Rows:
     """Compute `COLUMNS` (N, B) from logits (N, B, K) of N cells and (B, K) of the dense model.
 
     `labels` (B,) are the classes, `image` (B,) the images' numbers in the data set, `tau` (N, B)

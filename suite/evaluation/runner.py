@@ -22,25 +22,25 @@ from suite.data.base import Dataset, Seen
 from suite.data.loading.loader import Batch, batches
 from suite.evaluation.adaptive import Adaptive, GroupObserver, evaluate_adaptive
 from suite.evaluation.groups import Group
-from suite.evaluation.outcomes import COLUMNS, REMOVED, outcomes
+from suite.evaluation.outcomes import REMOVED, Rows
+from suite.evaluation.tasks import EVALUATIONS, Answers
 from suite.evaluation.token_counts import TokenCounts
 from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
-from suite.evaluation.views import average_views, split_views
+from suite.evaluation.views import split_views
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.store.results import tracked_subset
 from suite.system.stopwatch import STOPWATCH
 
 Progress = Callable[[int], None]
-Rows = dict[str, NDArray[Any]]  # outcomes by column
 
 
 @dataclass(frozen=True)
 class ShardResult:
     """Results of one shard, by key of the cell.
 
-    ``outcomes``  a row an image (`suite.evaluation.outcomes.COLUMNS`), of cells that succeeded
+    ``outcomes``  a row an image (`suite.store.schema.Task.outcomes`), of cells that succeeded
     ``tokens``    their token counts (`suite.evaluation.token_counts.TokenCounts.frame`)
     ``failures``  the reasons of the cells that failed
     ``halved``    if memory ran out: the batch that fit, and how predictions differ with it
@@ -60,11 +60,10 @@ class ShardResult:
 class BatchResult:
     """Results of one batch of B samples, by key of the cell.
 
-    ``logits`` (B, K) and Kendall's ``tau`` (B,) are those of the cells that succeeded; ``removed``
-    (B, sites) are the tokens that left each sample under those of adaptive counts.
+    Kendall's ``tau`` (B,) is that of the cells that succeeded; ``removed`` (B, sites) are the
+    tokens that left each sample under those of adaptive counts.
     """
 
-    logits: dict[str, Tensor]
     tau: dict[str, Tensor]
     counts: TokenCounts
     failures: dict[str, str]
@@ -116,6 +115,7 @@ def evaluate_shard(
                     progress(outcomes)
 
             parts: list[BatchResult] = []
+            answers = EVALUATIONS[model.task].answers(batch, dense.key, views)
             with STOPWATCH.part("model"):
                 for samples in split_views(batch, views, batch_size):
                     kept = np.isin(samples.indices.numpy(), tracked)
@@ -124,6 +124,7 @@ def evaluate_shard(
                         samples,
                         list(running.values()),
                         dense.key,
+                        answers,
                         kept,
                         prepared.device,
                         one_by_one if views == 1 else lambda *_: None,
@@ -136,11 +137,9 @@ def evaluate_shard(
             # 2. Compare the cells that have not failed with the dense model.
             with STOPWATCH.part("outcomes"):
                 keys = [key for key in rows if key in running]
-                if keys:
-                    columns = batch_outcomes(keys, dense.key, parts, batch, views)
-                    for index, key in enumerate(keys):
-                        own = {name: columns[name][index] for name in COLUMNS}
-                        rows[key].append(own | removed_tokens(key, parts, views))
+                tau = {key: mean_tau(key, parts, views) for key in keys}
+                for key, own in answers.outcomes(keys, tau).items():
+                    rows[key].append(own | removed_tokens(key, parts, views))
             progress(len(batch.indices) * len(cells) - counted)
     # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
     frames, tokens = {}, {}
@@ -175,31 +174,9 @@ def shard_batches(
     )
 
 
-def batch_outcomes(
-    keys: Sequence[str],
-    dense: str,
-    parts: Sequence[BatchResult],
-    batch: Batch,
-    views: int,
-) -> Rows:
-    """Outcomes (cells, B) of the cells `keys` on `batch`, whose samples ran in `parts`."""
-
-    def logits_of(key: str) -> Tensor:
-        of_views = torch.cat([part.logits[key] for part in parts])
-        return average_views(of_views, views)
-
-    logits, tau = [], []
-    for key in keys:
-        logits.append(logits_of(key))
-        of_views = torch.cat([part.tau[key] for part in parts])
-        tau.append(of_views.view(-1, views).mean(1))
-    return outcomes(
-        torch.stack(logits),
-        logits_of(dense),
-        batch.labels,
-        batch.indices,
-        torch.stack(tau),
-    )
+def mean_tau(key: str, parts: Sequence[BatchResult], views: int) -> Tensor:
+    """Kendall's tau (B,) of a cell, mean over the views of each item."""
+    return torch.cat([part.tau[key] for part in parts]).view(-1, views).mean(1)
 
 
 def removed_tokens(key: str, parts: Sequence[BatchResult], views: int) -> Rows:
@@ -224,22 +201,23 @@ def evaluate_batch(
     batch: Batch,
     cells: Sequence[Cell],
     dense: str,
+    answers: Answers,
     tracked: NDArray[np.bool_],
     device: str,
     done: Callable[[str, int], None] = lambda key, samples: None,
 ) -> BatchResult:
     """Evaluate `cells` on one batch of samples; failures of cells are returned, not raised.
 
-    If the cell `dense` fails, which all are compared with, all do. Surviving tokens are kept one by
-    one for the samples `tracked` (B,). `done` receives the key of each cell that ended, and the
-    number of samples.
+    `answers` take the logits of each that succeeds. If the cell `dense` fails, which is the first
+    and which all are compared with, all do. Surviving tokens are kept one by one for the samples
+    `tracked` (B,). `done` receives the key of each cell that ended, and the number of samples.
     """
     # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
     halvings = model.describe().halvings
     counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings)
     order = OrderTracker()
-    logits: dict[str, Tensor] = {}
+    succeeded: list[str] = []
     removed: dict[str, Tensor] = {}
     reasons: dict[str, str] = {}
 
@@ -254,7 +232,8 @@ def evaluate_batch(
         elif not bool(torch.isfinite(answer).all()):
             reasons[key] = "logits are not finite (NaN or infinity)"
         else:
-            logits[key] = answer
+            answers.add(key, answer)
+            succeeded.append(key)
         done(key, len(images))
 
     # Cells on a smaller image, or a window of it, have another embedding, and share no prefix.
@@ -290,9 +269,9 @@ def evaluate_batch(
         reason = f"the dense model failed: {reasons[dense]}"
         for cell in cells:
             reasons.setdefault(cell.key, reason)
-        logits = {}
-    tau = {key: order.mean_tau(key, len(images)) for key in logits}
-    return BatchResult(logits, tau, counts, reasons, removed)
+        succeeded = []
+    tau = {key: order.mean_tau(key, len(images)) for key in succeeded}
+    return BatchResult(tau, counts, reasons, removed)
 
 
 def group_observer(key: str, counts: TokenCounts, order: OrderTracker) -> GroupObserver:

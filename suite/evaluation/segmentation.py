@@ -7,7 +7,7 @@ to the pixels of the truth, so that the class of a pixel is the largest of its i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,11 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from suite.data.base import IGNORED
+from suite.data.loading.loader import Batch
 from suite.stats.confusion import frequency_iou, overlaps, pixel_accuracy, summed
 from suite.stats.overlap import mean_iou
 from suite.store.schema import SegmentationMetrics
+from suite.system.stopwatch import STOPWATCH
 
 # Half the width of a border: 2 % of the image's diagonal, as for the Boundary IoU (Cheng et al.,
 # CVPR 2021), below which human annotators differ. About half to one token of the usual patches.
@@ -37,6 +39,39 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Lists = NDArray[np.object_]
+
+
+class PixelAnswers:
+    """What cells say of the pixels of one batch; of their logits only outcomes are kept."""
+
+    def __init__(self, batch: Batch, dense: str, views: int) -> None:
+        """`dense` is the key of the dense cell, whose logits are added before all others."""
+        if batch.truth is None or views != 1:
+            raise ValueError("segmentation is of images that have a truth, seen once")
+        self._indices = batch.indices.numpy()
+        self._truth = batch.truth.numpy()
+        self._near = border(self._truth, border_radius(self._truth.shape[1]))
+        self._dense_key = dense
+        self._dense: DensePixels | None = None
+        self._columns: dict[str, Columns] = {}
+
+    def add(self, key: str, logits: Tensor) -> None:
+        """Take the logits (B, K, h, w) of a cell."""
+        with STOPWATCH.part("outcomes"):
+            if key == self._dense_key:
+                self._dense = DensePixels(logits, self._truth)
+            # If the dense model failed, no cell has outcomes.
+            if self._dense is not None:
+                named = self._dense.name(logits)
+                self._columns[key] = outcomes(named, self._truth, self._near, logits.shape[1])
+
+    def outcomes(self, keys: Sequence[str], tau: Mapping[str, Tensor]) -> dict[str, Columns]:
+        """Outcomes of the cells `keys`; `tau` (B,) is that of each."""
+        rows = {}
+        for key in keys:
+            order = tau[key].numpy().astype(np.float32)
+            rows[key] = {"image": self._indices, **self._columns[key], "tau": order}
+        return rows
 
 
 class Named(NamedTuple):
@@ -100,19 +135,15 @@ class DensePixels:
         What is found of a pixel depends on its image alone, to the bit.
         """
         shape = self.truth.shape
-        found = Named(
-            np.empty(shape, np.uint8),
-            np.empty(shape, np.bool_),
-            np.empty(shape, np.float32),
-            np.empty(shape, np.float32),
-        )
+        fields: list[NDArray[Any]] = []
+        for kind in (np.uint8, np.bool_, np.float32, np.float32):
+            fields.append(np.empty(shape, kind))
         for number, (images, rows) in enumerate(self._pieces):
             dense, truth = self._piece(number)
             ours = Softmax.of(at_pixels(logits[images].float(), shape[1], rows))
-            wholes: tuple[NDArray[Any], ...] = found
-            for whole, values in zip(wholes, compare(ours, dense, truth), strict=True):
+            for whole, values in zip(fields, compare(ours, dense, truth), strict=True):
                 whole[images, rows] = values.cpu().numpy()
-        return found
+        return Named(*fields)
 
     def _piece(self, number: int) -> tuple[Softmax, Tensor]:
         """The dense model's softmax on a piece, and the truth there, both where the logits are."""

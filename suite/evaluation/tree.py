@@ -101,8 +101,9 @@ def failures(
 def evaluate(
     model: Backbone, tokens: TokenSequence, jobs: Sequence[Job], observe: Observer
 ) -> Iterator[tuple[Job, Tensor | Failure]]:
-    """Logits (B, classes) of every job, or its failure, in the order in which branches end.
+    """Logits (B, classes, ...) of every job, or its failure, in the order in which branches end.
 
+    If the first of `jobs` has no reducers, such as that of the dense model, it ends first.
     `tokens` enter block 0. `observe(keys, site, tokens)` receives each sequence that enters block
     `site` after a reduction, with the keys of all jobs that share it.
 

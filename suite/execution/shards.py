@@ -15,8 +15,9 @@ from suite.evaluation.runner import Progress, ShardResult, evaluate_shard
 from suite.execution.images import found_damaged, held
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
-from suite.store.results import joined, tracked_subset
+from suite.store.results import differing, joined, tracked_subset
 from suite.store.run_folder import Store
+from suite.store.schema import TASKS
 from suite.system.out_of_memory import (
     DeviceLostError,
     StoppedError,
@@ -207,16 +208,17 @@ def count_flips(
     result: ShardResult,
     batch_size: int,
 ) -> dict[str, int]:
-    """Count the predictions on the first `batch_size` images that differ with half that batch."""
+    """Count the answers on the first `batch_size` images that differ with half that batch."""
     # One batch is enough to show whether the batch size matters, at the cost of one more pass.
     first = shard.images[~np.isin(shard.images, list(result.damaged))][:batch_size]
     sound = [cell for cell in cells if cell.key in result.outcomes]
     half = max(1, batch_size // 2)
     again = evaluate_shard(prepared, shard.backbone, first, sound, half, lambda outcomes: None)
+    answer = TASKS[prepared.dataset.task].answer
     flips = 0
     for key, outcomes in again.outcomes.items():
-        before = result.outcomes[key].prediction[: len(first)].to_numpy()
-        flips += int((outcomes.prediction.to_numpy() != before).sum())
+        before = result.outcomes[key][: len(first)]
+        flips += int(differing(outcomes, before, answer).sum())
     return {"compared": len(first) * len(again.outcomes), "flips": flips}
 
 

@@ -28,7 +28,7 @@ from suite.store.checksums import verify_checksum
 from suite.store.find_run import run_spec
 from suite.store.results import Alive, Results, cut_shards
 from suite.store.run_folder import Store
-from suite.store.schema import CLASSIFICATION, TABLES, CellRecord, read_object
+from suite.store.schema import TABLES, TASKS, CellRecord, read_object
 
 # Specifications of the runs that compare nothing, by their kind.
 OTHERS: dict[str, type[BaseModel]] = {"sensitivity": SensitivitySpec, "bench": BenchSpec}
@@ -87,7 +87,7 @@ class FinishedRun:
         if not frames:
             raise UserError(f"{folder} is missing: {self._again}")
         frame = pd.concat(frames, ignore_index=True)
-        columns = list(CLASSIFICATION.outcomes)
+        columns = list(TASKS[record.task].outcomes)
         complete = set(columns) <= set(frame.columns) and len(frame) == record.images
         if complete:
             frame = frame[columns].sort_values("image", ignore_index=True)

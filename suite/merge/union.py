@@ -11,6 +11,7 @@ from backbones.common.naming import with_settings
 from suite.merge.compatibility import refuse_other_images
 from suite.merge.finished_run import FinishedRun
 from suite.plan.cells import BASELINES, DENSE
+from suite.store.results import differing
 from suite.store.schema import SAME, CellRecord, Role
 
 Setting = tuple[str | None, int | None]  # schedule and window
@@ -109,9 +110,9 @@ def refuse_other_results(
 ) -> None:
     """UserError if one cell has different outcomes in two runs of different code."""
     outcomes = first.outcomes(one)  # read and verified once
-    # NaN differs from itself. On a GPU the last digits of sums, and near ties with them, may vary.
-    differs = (outcomes != run.outcomes(other)) & outcomes.notna()
-    images = int(differs.any(axis=1).sum())
+    differs = differing(outcomes, run.outcomes(other), list(outcomes))
+    images = int(differs.sum())
+    # On a GPU the last digits of sums, and near ties with them, may vary.
     if images and not run.on_cuda:
         budget = "dense" if one.budget is None else f"at {100 * one.budget:.4g} %"
         raise UserError(

@@ -176,6 +176,7 @@ def planned_record(
         key=cell.key,
         status="skipped" if cell.reason else "planned",
         reason=cell.reason,
+        task=dataset.task,
         backbone=cell.backbone,
         checkpoint=checkpoint_of(cell, spec),
         weights=weights.sha256 if weights else None,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from suite.store.run_folder import Store
-from suite.store.schema import CLASSIFICATION
+from suite.store.schema import CLASSIFICATION, Task
 
 HIT_COLUMNS = ("image", "label_true", "prediction")
 FILES_AT_ONCE = 64  # files of token counts in memory together
@@ -37,8 +37,10 @@ class Results:
     What statistics read again and again stays in memory: a bit an image, and counts of tokens.
     """
 
-    def __init__(self, store: Store, shards: Sequence[NDArray[np.int64]]) -> None:
-        self.store, self.shards = store, shards
+    def __init__(
+        self, store: Store, shards: Sequence[NDArray[np.int64]], task: Task = CLASSIFICATION
+    ) -> None:
+        self.store, self.shards, self.task = store, shards, task
         # Their bits are stored without numbers: how many a shard has is worked out anew.
         listing = store.listing()
         tracked = tracked_subset(listing.numbers if listing else np.concatenate(shards))
@@ -48,12 +50,13 @@ class Results:
         self._hits: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
         self._counts: dict[str, pd.DataFrame] = {}
 
-    def outcomes(
-        self, key: str, columns: Sequence[str] = tuple(CLASSIFICATION.outcomes)
-    ) -> pd.DataFrame:
-        """Outcomes of cell `key`, a row an image, in the order of the data set."""
+    def outcomes(self, key: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Outcomes of cell `key`, a row an image, in the order of the data set.
+
+        `columns` are those of the task, if none are named.
+        """
         paths = [self.store.outcomes_path(key, index) for index in self._filled]
-        frame = _read(paths, columns)
+        frame = _read(paths, columns or tuple(self.task.outcomes))
         if key not in self._hits and set(HIT_COLUMNS) <= set(frame.columns):
             self._keep_hits(key, frame)
         return frame
@@ -106,6 +109,22 @@ class Results:
         for block, of_images in parts.items():
             alive[block] = np.delete(np.concatenate(of_images), special, axis=1)
         return alive
+
+
+def differing(one: pd.DataFrame, other: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows (n,) in which two frames of outcomes differ in one of `columns`, which may hold lists.
+
+    NaN differs from nothing.
+    """
+    differs = np.zeros(len(one), bool)
+    for name in columns:
+        ours, theirs = one[name].to_numpy(), other[name].to_numpy()
+        if ours.dtype == np.object_:
+            equal = [np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)]
+            differs |= ~np.array(equal, bool)
+        else:
+            differs |= (ours != theirs) & ~pd.isna(ours)
+    return differs
 
 
 def joined(

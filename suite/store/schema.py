@@ -83,6 +83,11 @@ class ClassificationMetrics(Stored):
     dense_top1: float
     """top-1 of the dense model on the same images, in [0, 1]"""
 
+    @property
+    def accuracy(self) -> float:
+        """The figure by which cells are compared."""
+        return self.top1
+
 
 class SegmentationMetrics(Stored):
     """What one cell makes of the pixels of its images.
@@ -109,6 +114,14 @@ class SegmentationMetrics(Stored):
     """Kendall's tau of the surviving tokens' order, in [-1, 1], mean over images"""
     dense_miou: float
     """mean IoU of the dense model on the same images, in [0, 1]"""
+
+    @property
+    def accuracy(self) -> float:
+        """The figure by which cells are compared."""
+        return self.miou
+
+
+Metrics = ClassificationMetrics | SegmentationMetrics
 
 
 class Retrained(Stored):
@@ -150,7 +163,7 @@ class CellRecord(Stored):
     """`ok`, `skipped` or `failed`"""
     reason: str | None = None
     """why it was skipped or failed"""
-    task: str = "classification"
+    task: Literal["classification", "segmentation"] = "classification"
     """what the backbone does, which decides on outcomes and metrics"""
     backbone: str
     """backbone, with its settings in brackets"""
@@ -234,7 +247,7 @@ class CellRecord(Stored):
     adaptive: AdaptiveCounts | None = None
     """of adaptive counts, which are not shape-static and whose plan is the mean of the images:
     `alpha`, the `images` it was solved on, and by percentile what is `removed` of an image"""
-    metrics: ClassificationMetrics | None = None
+    metrics: Metrics | None = None
     """means over the images; empty unless `ok`"""
 
     @property
@@ -290,9 +303,12 @@ def read_record(path: Path) -> CellRecord:
     try:
         record = CellRecord.model_validate(value)
     except ValidationError as error:
-        # The first of them is enough to find the file.
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        # The first of them is enough to find the file. Metrics may be those of several tasks, and
+        # what they lack as those of another is no error.
+        own = TASKS.get(str(value.get("task")), CLASSIFICATION).metrics.__name__
+        others = {task.metrics.__name__ for task in TASKS.values()} - {own}
+        first = next(each for each in error.errors() if others.isdisjoint(each["loc"]))
+        field = ".".join(str(part) for part in first["loc"] if part != own)
         raise UserError(
             f"'{path}' is not the record of a cell ({field}: {first['msg'].lower()}): run its "
             "command again"
@@ -320,7 +336,7 @@ class Task:
     name: str
     outcomes: Mapping[str, str]
     answer: tuple[str, ...]
-    metrics: type[ClassificationMetrics] | type[SegmentationMetrics]
+    metrics: type[Metrics]
 
 
 CLASSIFICATION = Task(

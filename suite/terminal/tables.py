@@ -218,7 +218,7 @@ def smaller_models(records: Sequence[CellRecord]) -> list[str]:
             if record.role == "smaller" and record.metrics and share > 0:
                 lines.append(
                     f"{record.backbone}, a model smaller than {backbone}: "
-                    f"{100 * record.metrics.top1:.1f} at {100 * share:.1f} % fewer FLOPs."
+                    f"{100 * record.metrics.accuracy:.1f} at {100 * share:.1f} % fewer FLOPs."
                 )
     return lines
 
@@ -242,7 +242,7 @@ def left_out(records: Sequence[CellRecord]) -> list[str]:
 
 def seed_mean(cells: Sequence[CellRecord]) -> str:
     """Mean top-1 of the cells and, for several seeds, half their range; or why there is none."""
-    done = [cell.metrics.top1 for cell in cells if cell.metrics]
+    done = [cell.metrics.accuracy for cell in cells if cell.metrics]
     if not done:
         return cells[0].status if cells else "same as above"
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""

@@ -107,5 +107,5 @@ def dense_top1(records: Iterable[CellRecord]) -> dict[str, float | None]:
     top1 = {}
     for record in records:
         if record.method == DENSE.name:
-            top1[record.backbone] = record.metrics.top1 if record.metrics else None
+            top1[record.backbone] = record.metrics.accuracy if record.metrics else None
     return top1

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones import BACKBONES
+from backbones.dense.heads import LinearHead
+from backbones.dense.segmenter import Segmenter
 from backbones.models.sizes import MambaConfig, ViTConfig
 from backbones.models.vim import Vim
 from backbones.models.vit import ViT
@@ -28,7 +30,7 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.data import DATASETS, open_dataset
-from suite.data.base import Dataset, Grid, Manifest, Request
+from suite.data.base import IGNORED, Dataset, Grid, Manifest, Request
 from suite.store.results import Results, cut_shards
 from suite.store.run_folder import Store
 from suite.tries.files import file_name, write_tries
@@ -44,7 +46,10 @@ def _estimates_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Blots(Dataset):
-    """Thirty images of noise in three classes; the object covers the top left cells, more of them by index."""
+    """Thirty images of noise in three classes; the object covers the top left cells, more of them by index.
+
+    For segmentation as many rows as its number are of an image's class, the others of the first; one is ignored.
+    """
 
     name = "blots"
     classes = ("one", "two", "three")
@@ -52,7 +57,7 @@ class Blots(Dataset):
     decoded: ClassVar[Counter[int]] = Counter()
 
     def __init__(self, request: Request) -> None:
-        self.split = request.split or "test"
+        self.split, self.task = request.split or "test", request.task
         self.labels = np.arange(30, dtype=np.int64) % 3
 
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -65,6 +70,12 @@ class Blots(Dataset):
 
     def foreground(self, index: int, grid: Grid) -> NDArray[np.bool_] | None:
         return np.arange(grid[0] * grid[1]).reshape(grid) <= index
+
+    def truth(self, index: int, image_size: int) -> NDArray[np.uint8]:
+        truth = np.zeros((image_size, image_size), np.uint8)
+        truth[:index] = self.labels[index]
+        truth[-1] = IGNORED
+        return truth
 
     def identity(self) -> Manifest:
         return {"drawn": 1}
@@ -84,6 +95,13 @@ def vim_mini(**overrides: Any) -> Vim:
     return Vim("vim_mini", MambaConfig(**(settings | overrides)))
 
 
+def vim_mini_linear(**overrides: Any) -> Segmenter:
+    """A linear head on the tokens of `vim_mini`."""
+    body = vim_mini(**overrides)
+    shape = body.describe()
+    return Segmenter("vim_mini_linear", body, (4,), LinearHead((shape.dim,), shape.classes))
+
+
 def deit_mini(**overrides: Any) -> ViT:
     """Three layers of attention and MLP over 10 x 10 patches."""
     settings = {"dim": 16, "heads": 2, "layers": 3, "image_size": SIDE, "patch": 4, "classes": 3}
@@ -100,8 +118,9 @@ def one_thread() -> Iterator[None]:
 
 
 def register(patch: pytest.MonkeyPatch) -> None:
-    """Make `vim_mini`, `deit_mini` and `blots` known for as long as `patch` lasts."""
+    """Make `vim_mini`, `vim_mini_linear`, `deit_mini` and `blots` known for as long as `patch` lasts."""
     patch.setitem(BACKBONES._added, "vim_mini", vim_mini)
+    patch.setitem(BACKBONES._added, "vim_mini_linear", vim_mini_linear)
     patch.setitem(BACKBONES._added, "deit_mini", deit_mini)
     patch.setitem(DATASETS._added, "blots", Blots)
 

@@ -151,7 +151,7 @@ def test_every_clip_of_a_video_has_counts_of_its_own() -> None:
     removed = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
     parts = []
     for some in removed.split(2):
-        parts.append(BatchResult({}, {}, TokenCounts(), {}, {"a": some}))
+        parts.append(BatchResult({}, TokenCounts(), {}, {"a": some}))
     assert removed_tokens("a", parts, views=2)["removed_tokens"].tolist() == [
         [1, 2, 3, 4],
         [5, 6, 7, 8],

@@ -14,7 +14,7 @@ from backbones.base import Reducer
 from backbones.sequence import TokenSequence
 from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import Batch
-from suite.evaluation.outcomes import outcomes
+from suite.evaluation.outcomes import ClassAnswers, outcomes
 from suite.evaluation.runner import ShardResult, concatenate, evaluate_batch, evaluate_shard, shrink
 from suite.execution.local import execute
 from suite.plan.prepare import Prepared, prepare
@@ -107,10 +107,14 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
     images = torch.from_numpy(prepared.dataset.samples(np.arange(2), 40))
     batch = Batch(torch.arange(2), images, torch.zeros(2, dtype=torch.long))
     dense = prepared.dense["vim_mini"]
-    result = evaluate_batch(
-        prepared.models["vim_mini"], batch, [dense, cell], dense.key, np.zeros(2, bool), "cpu"
-    )
-    assert list(result.logits) == [dense.key, cell.key]
+    answers = ClassAnswers(batch, dense.key, 1)
+    model = prepared.models["vim_mini"]
+    with torch.inference_mode():
+        result = evaluate_batch(
+            model, batch, [dense, cell], dense.key, answers, np.zeros(2, bool), "cpu"
+        )
+    assert list(result.tau) == [dense.key, cell.key]
+    assert list(answers.outcomes([cell.key], result.tau)) == [cell.key]
 
 
 def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: Path) -> None:
