@@ -35,11 +35,13 @@ __all__ = [
 DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
     "data set",
     {
+        "ade20k": "suite.data.images.ade20k:open_ade20k",
         "fashion-clutter": "suite.data.images.clutter:open_clutter",
         "fashion-mnist": "suite.data.images.fashion:open_fashion",
         "frames": "suite.data.videos.videos:open_frames",
         "imagefolder": "suite.data.images.imagefolder:open_imagefolder",
         "imagenet": "suite.data.images.imagenet:open_imagenet",
+        "masks": "suite.data.images.masks:open_masks",
         "parquet": "suite.data.images.parquet:open_parquet",
         "tiny-imagenet": "suite.data.images.tiny_imagenet:open_tiny_imagenet",
         "tiny-imagenet-50": "suite.data.images.tiny_imagenet:open_quarter",
@@ -49,7 +51,7 @@ DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
 )
 
 # Data whose pixels have classes, as they are written.
-SEGMENTED = ("fashion-clutter",)
+SEGMENTED = ("fashion-clutter", "ade20k:PATH", "masks:PATH")
 # Data in class folders, whose order can be set.
 FOLDERS = ("frames", "imagefolder", "video")
 SETTING = re.compile(r"(.+)\[(\w+)=(\w+)\]")
@@ -110,7 +112,7 @@ def _without_truth(name: str, task: TaskName) -> str:
         return f"'{name}' has classes of pixels, not of images: add --task segmentation"
     return (
         f"'{name}' has no class for each pixel, which segmentation needs: "
-        f"use --data {' or '.join(SEGMENTED)}"
+        f"use --data {', '.join(SEGMENTED[:-1])} or {SEGMENTED[-1]}"
     )
 
 

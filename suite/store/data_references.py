@@ -38,6 +38,20 @@ IMAGENET = Reference(
     arxiv="1409.0575",
     journal="International Journal of Computer Vision",
 )
+ADE20K = Reference(
+    key="zhou2017ade20k",
+    title="Scene Parsing through ADE20K Dataset",
+    authors=(
+        "Zhou, Bolei",
+        "Zhao, Hang",
+        "Puig, Xavier",
+        "Fidler, Sanja",
+        "Barriuso, Adela",
+        "Torralba, Antonio",
+    ),
+    year=2017,
+    meeting="IEEE Conference on Computer Vision and Pattern Recognition",
+)
 # By the name of a data set; those without a paper hold whatever their user puts there.
 DATA_REFERENCES: dict[str, Reference | None] = {
     "fashion-clutter": FASHION_MNIST,  # its garments, on canvases drawn here
@@ -45,7 +59,9 @@ DATA_REFERENCES: dict[str, Reference | None] = {
     "tiny-imagenet": TINY_IMAGENET,
     "tiny-imagenet-50": TINY_IMAGENET,
     "imagenet": IMAGENET,
+    "ade20k": ADE20K,
     "imagefolder": None,
+    "masks": None,
     "parquet": None,
     "video": None,
     "frames": None,

@@ -23,6 +23,7 @@ from suite.data.base import (
     Request,
     Samples,
     Seen,
+    Truth,
     digest,
 )
 from suite.data.loading.decode import decode, fingerprint
@@ -50,12 +51,27 @@ class Preprocess(Preprocessing):
     def __call__(self, pixels: Pixels, image_size: int) -> Samples:
         """`pixels` (H, W, 3) to (3, image_size, image_size)."""
         height, width = pixels.shape[:2]
-        size = self.resized_size(height, width, image_size)
-        left, top = round((size[0] - image_size) / 2), round((size[1] - image_size) / 2)
+        size, left, top = self.centre(height, width, image_size)
         resized = self.resized(pixels, size)
         centre = resized[top : top + image_size, left : left + image_size]
         result: Samples = normalise(centre[None], self.mean, self.std)[0]
         return result
+
+    def cut(self, classes: Truth, image_size: int) -> Truth:
+        """Of each pixel of the sample the class in `classes` (H, W), that of the nearest pixel."""
+        height, width = classes.shape
+        size, left, top = self.centre(height, width, image_size)
+        # in half pixels of the resized picture
+        across = 2 * np.arange(left, left + image_size) + 1
+        down = 2 * np.arange(top, top + image_size) + 1
+        rows, columns = down * height // (2 * size[1]), across * width // (2 * size[0])
+        cut: Truth = classes[rows[:, None], columns]
+        return cut
+
+    def centre(self, height: int, width: int, image_size: int) -> tuple[tuple[int, int], int, int]:
+        """(width, height) after the resize, and left and top of what is kept of it."""
+        size = self.resized_size(height, width, image_size)
+        return size, round((size[0] - image_size) / 2), round((size[1] - image_size) / 2)
 
     def resized_size(self, height: int, width: int, image_size: int) -> tuple[int, int]:
         """(width, height) after the resize."""
