@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from backbones.checkpoints.body import with_body
 from backbones.checkpoints.branch import AVERAGED, choose, some
 from backbones.checkpoints.names import head_of, renamed
 from backbones.checkpoints.published import files_of, resolve
@@ -64,6 +65,9 @@ def load(
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
     content, file_format, digest, size = _read(spec, path)
+    if file_format == "safetensors" and not path.name.endswith(INDEX):
+        content, of_body = with_body(content, path, names)
+        size += of_body
     branch = choose(content, spec, model_name, ema, _publishes_ema(model_name))
     state, notes = renamed(_checked(branch.tensors, spec, size), names, spec)
     provenance = Provenance(

@@ -21,7 +21,10 @@ from backbones.preprocessing import CLIPS, WHOLE, Preprocessing
 WEIGHTS = Path(__file__).parents[1] / "weights"
 USUAL = Preprocessing()
 CARD_DATA = re.compile(r"^Trained on `(?P<data>[\w-]+)`", re.MULTILINE)
-CARD_SCORE = re.compile(r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<top1>[\d.]+) % \|$", re.MULTILINE)
+# of a segmenter the mean IoU, with the pixel accuracy in a column of its own
+CARD_SCORE = re.compile(
+    r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<figure>[\d.]+) % \|( [\d.]+ % \|)?$", re.MULTILINE
+)
 # classes and preprocessing of the data sets that bundled weights were trained on
 TRAINED_ON = {
     "fashion-clutter": (10, USUAL),
@@ -39,7 +42,8 @@ class PublishedFile:
                   release on GitHub, or ``bundled``
     ``layout``    entry of the file with the weights: ``model``, ``model_ema`` (averaged),
                   ``state_dict``, or ``bare`` (the file is the state dict itself)
-    ``top1``      published top-1 in percent
+    ``top1``      published top-1 in percent, of a segmenter its mean IoU
+    ``task``      classification or segmentation
     ``data``      data set of that accuracy, ``split`` its part, ``classes`` its number of classes
     ``views``     for videos: frames x crops x clips
     """
@@ -53,6 +57,7 @@ class PublishedFile:
     classes: int = 1000
     preprocessing: Preprocessing = USUAL
     views: str = ""
+    task: str = "classification"
 
     @property
     def name(self) -> str:
@@ -166,6 +171,22 @@ def _plainmamba() -> Iterator[PublishedFile]:
         yield PublishedFile(f"plainmamba_{size}", source, "state_dict", top1)
 
 
+def _plainmamba_upernet() -> Iterator[PublishedFile]:
+    # whole images of 512 pixels, one scale
+    for size, miou in {"l1": 44.1, "l2": 46.8, "l3": 49.1}.items():
+        yield PublishedFile(
+            f"plainmamba_{size}_upernet",
+            f"hf://ChenhongyiYang/PlainMamba/segmentation/{size}_upernet.pth",
+            "state_dict",
+            miou,
+            data="ade20k",
+            split="validation",
+            classes=150,
+            preprocessing=WHOLE,
+            task="segmentation",
+        )
+
+
 def _adventurer() -> Iterator[PublishedFile]:
     scores = {"tiny": 78.2, "small": 81.8, "base": 82.6, "large": 83.4}
     files = [(f"adventurer_{size}", f"{size}_patch16_224", top1) for size, top1 in scores.items()]
@@ -220,16 +241,20 @@ def card_scores(backbone: str, card: str) -> Iterator[PublishedFile]:
     if trained is None or trained["data"] not in TRAINED_ON:
         return
     classes, prepared = TRAINED_ON[trained["data"]]
+    task = "segmentation" if "| mIoU |" in card else "classification"
+    # the background is a class of pixels, not of images
+    classes += task == "segmentation"
     for score in CARD_SCORE.finditer(card):
         yield PublishedFile(
             backbone,
             "bundled",
             "bare",
-            float(score["top1"]),
+            float(score["figure"]),
             data=trained["data"],
             split=score["split"],
             classes=classes,
             preprocessing=prepared,
+            task=task,
         )
 
 
@@ -239,6 +264,7 @@ FAMILIES = (
     _videomamba_video,
     _mambareg,
     _plainmamba,
+    _plainmamba_upernet,
     _adventurer,
     _vmamba,
     _vit,

@@ -118,6 +118,3 @@ def resized(images: Tensor, sides: Sequence[int]) -> Tensor:
 def normed(norm: nn.Module, features: Tensor) -> Tensor:
     """`features` (..., C) after a LayerNorm, or as they are."""
     return layer_norm(norm, features) if isinstance(norm, nn.LayerNorm) else features
-
-
-HEADS = {"linear": LinearHead, "conv": ConvHead}

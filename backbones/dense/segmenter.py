@@ -7,7 +7,7 @@ level are spread over the grid again (`backbones.unreduce`), and the head reads 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
@@ -21,6 +21,9 @@ from backbones.dense.memory import Memory
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 from backbones.unreduce import on_grid, unreduce
+
+# what names in a file of a segmenter begin with
+BODY, AUXILIARY = "backbone.", "auxiliary_head."
 
 
 class ReadBlock(nn.Module):
@@ -102,12 +105,13 @@ class Segmenter(Backbone):
         """Logits (B, classes, h, w) on the head's map, after the reduction is undone."""
         return self.decode_head(self.maps(tokens))
 
-    def maps(self, tokens: TokenSequence) -> list[Tensor]:
-        """The features (B, C, H, W) of each level on the whole grid, normalised."""
+    def maps(self, tokens: TokenSequence, normalised: bool = True) -> list[Tensor]:
+        """The features (B, C, H, W) of each level on the whole grid, by the head's norms or raw."""
         memory = tokens.memory
         assert memory is not None
-        maps = []
-        for level, norm in zip(self.levels, self.decode_head.norms, strict=True):
+        maps: list[Tensor] = []
+        for level, own in zip(self.levels, self.decode_head.norms, strict=True):
+            norm = own if normalised else nn.Identity()
             reading = memory.readings[level]
             features = normed(norm, reading.features)
             # Rows that were added after the level are not pointed at.
@@ -133,6 +137,26 @@ class Segmenter(Backbone):
         other.config = getattr(other.backbone, "config", None)
         other.image_size = image_size
         return other
+
+    def fitted(
+        self, state: Mapping[str, Tensor], changed: frozenset[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Adapt published weights: the body its own, positions to any size of the image.
+
+        Heads are published for another size than the body's own weights, whose positions are
+        resampled whenever the model runs. What is there for training alone is left out.
+        """
+        of_body: dict[str, Tensor] = {}
+        adapted: dict[str, Tensor] = {}
+        for name, tensor in state.items():
+            if name.startswith(BODY):
+                of_body[name.removeprefix(BODY)] = tensor
+            elif not name.startswith(AUXILIARY):
+                adapted[name] = tensor
+        fitted, notes = self.backbone.fitted(of_body, changed | {"image_size"})
+        if len(adapted) + len(of_body) < len(state):
+            notes.append("the auxiliary head, for training alone, is left out")
+        return adapted | {f"{BODY}{name}": tensor for name, tensor in fitted.items()}, notes
 
     def describe(self) -> Shape:
         """The body's sizes, with the work of the head in place of its own classifier's."""

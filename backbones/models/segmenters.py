@@ -6,25 +6,32 @@ The body has its own names behind ``backbone.``, without the classifier; the hea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from torch import nn
+
 from backbones.base import Backbone
 from backbones.config import with_overrides
-from backbones.dense.heads import HEADS
+from backbones.dense.heads import ConvHead, Head, LinearHead
 from backbones.dense.segmenter import Segmenter, spaced_levels
-from backbones.models.sizes import FAMILIES, SEGMENTERS
+from backbones.dense.uper_head import UPerHead
+from backbones.models.plainmamba import PlainMamba
+from backbones.models.sizes import FAMILIES, SEGMENTERS, UPERNETS, SegmenterConfig
+
+OWN = ("classes", "channels")  # settings of the head
 
 
 def create(name: str, **overrides: Any) -> Segmenter:
-    """Build the segmenter called `name`; overrides but ``classes`` are settings of its body."""
-    own = {key: value for key, value in overrides.items() if key == "classes"}
-    config = with_overrides(SEGMENTERS[name], name, own)
-    settings = {key: value for key, value in overrides.items() if key not in own}
+    """Build the segmenter called `name`; overrides but those of the head are of its body."""
+    own = {key: value for key, value in overrides.items() if key in OWN}
+    config = with_overrides((SEGMENTERS | UPERNETS)[name], name, own)
+    settings = {"image_size": config.image_size} if config.image_size else {}
+    settings |= {key: value for key, value in overrides.items() if key not in own}
     body = body_of(config.body, settings)
     levels = spaced_levels(body.depth, config.levels)
-    head = HEADS[config.head]([body.describe().dim] * len(levels), config.classes)
-    return Segmenter(name, body, levels, head)
+    return Segmenter(name, body, levels, head_of(config, body, levels))
 
 
 def body_of(name: str, settings: dict[str, Any]) -> Backbone:
@@ -33,3 +40,24 @@ def body_of(name: str, settings: dict[str, Any]) -> Backbone:
     body: Backbone = import_module(f"backbones.models.{family}").create(name, **settings)
     del body.head
     return body
+
+
+def head_of(config: SegmenterConfig, body: Backbone, levels: Sequence[int]) -> Head:
+    """The head of a configuration, on a body that is read at `levels`."""
+    widths = [body.describe().dim] * len(levels)
+    if config.head == "linear":
+        return LinearHead(widths, config.classes)
+    if config.head == "conv":
+        return ConvHead(widths, config.classes)
+    assert isinstance(body, PlainMamba)
+    return UPerHead(widths, config.classes, config.channels, norms_of(body, levels))
+
+
+def norms_of(body: PlainMamba, levels: Sequence[int]) -> list[nn.Module]:
+    """PlainMamba's norms of each level, under their published names; of the last its final one."""
+    norms: list[nn.Module] = []
+    for level in levels[:-1]:
+        norm = nn.LayerNorm(body.config.dim, eps=body.ln1.eps)
+        body.add_module(f"norm_layer{level - 1}", norm)
+        norms.append(norm)
+    return [*norms, body.ln1]

@@ -170,14 +170,18 @@ class ViTConfig:
 class SegmenterConfig:
     """One segmenter: its body, a backbone of this file, and its head.
 
-    ``head``    a kind of `backbones.dense.heads`
-    ``levels``  at how many blocks tokens are read, evenly spaced up to the last
+    ``head``        linear, conv or upernet
+    ``levels``      at how many blocks tokens are read, evenly spaced up to the last
+    ``channels``    of UPerNet's head
+    ``image_size``  of the body, 0 for its own
     """
 
     body: str
     head: str
     levels: int
     classes: int
+    channels: int = 512
+    image_size: int = 0
 
 
 def _nano(dim: int, divide: bool = True) -> MambaConfig:
@@ -266,8 +270,13 @@ VIT = {
 # heads on the frozen bundled backbones, for ten garments and the background
 SEGMENTERS = {
     f"{body}_{head}": SegmenterConfig(body, head, levels, classes=11)
-    for body in ("vim_nano", "videomamba_nano", "deit_nano")
+    for body in ("vim_nano",)
     for head, levels in (("linear", 1), ("conv", 2))
+}
+# as published, for the 150 classes of ADE20K
+UPERNETS = {
+    f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512)
+    for body in ("plainmamba_l1", "plainmamba_l2", "plainmamba_l3")
 }
 
 # by the module of `backbones.models` whose `create` builds them
@@ -280,4 +289,5 @@ FAMILIES: dict[str, Mapping[str, object]] = {
     "adventurer": ADVENTURER,
     "vmamba": VMAMBA,
     "vit": VIT,
+    "segmenters": SEGMENTERS | UPERNETS,
 }

@@ -43,7 +43,7 @@ def is_about(row: PublishedFile, dataset: Dataset) -> bool:
     if row.views:
         # Local copies of a video data set go by the names of their folders.
         return dataset.kind == "videos" and len(dataset.classes) == row.classes
-    return (row.data, row.split) == (dataset.name, dataset.split)
+    return (row.data, row.split, row.task) == (dataset.name, dataset.split, dataset.task)
 
 
 def accuracy_warning(dense: Outcomes, backbone: str, row: PublishedFile) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -122,6 +122,7 @@ def backbone_rows() -> Rows:
 def _backbone_row(name: str) -> dict[str, Any]:
     from backbones import without_weights
     from backbones.checkpoints.published import files_of
+    from suite.flops.closed_form import reachable
     from suite.flops.published import GIGA
     from suite.plan.budget import dense_plan
 
@@ -136,12 +137,14 @@ def _backbone_row(name: str) -> dict[str, Any]:
     }
     for convention, total in plan.total.items():
         row[f"G {convention}"] = f"{total / GIGA:.3f}"
+    # of the first convention, what blocks do behind the first site
+    row["in reach, %"] = f"{100 * reachable(model.describe()):.1f}"
     row |= _printed_figures(name)
     # Not every backbone has a file of weights.
-    row |= {"top-1": "", "on": "", "checkpoint": ""}
+    row |= {"top-1": "", "mIoU": "", "on": "", "checkpoint": ""}
     if files := files_of(name):
         usual = files[0]
-        row |= {"top-1": f"{usual.top1:.1f}", "on": _on(usual), "checkpoint": usual.source}
+        row |= _figures(files[:1]) | {"on": _on(usual), "checkpoint": usual.source}
     row |= {"preprocessing": model.preprocessing.text}
     return row | _licences(name, row["checkpoint"])
 
@@ -181,6 +184,13 @@ def _printed_figures(name: str) -> dict[str, str]:
     }
 
 
+def _figures(files: Sequence[PublishedFile]) -> dict[str, str]:
+    """The published figures of one file of weights, under the name that its task gives them."""
+    text = " / ".join(f"{file.top1:.1f}" for file in files)
+    dense = files[0].task == "segmentation"
+    return {"top-1": "" if dense else text, "mIoU": text if dense else ""}
+
+
 def _on(file: PublishedFile) -> str:
     """The data on which a file was measured, and the views of each video."""
     views = f", {file.views}" if file.views else ""
@@ -200,7 +210,7 @@ def checkpoint_rows() -> Rows:
     for (name, source), measured in files.items():
         row = {
             "name": name,
-            "top-1": " / ".join(f"{file.top1:.1f}" for file in measured),
+            **_figures(measured),
             "on": " / ".join(map(_on, measured)),
             "layout": measured[0].layout,
             "preprocessing": measured[0].preprocessing.text,
@@ -252,7 +262,13 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
     },
     Kind.backbones: {
         "backbones: size": ("name", "parameters", "input", "tokens", "blocks"),
-        "backbones: GFLOPs by convention": ("name", "G flops", "G macs", "G paper"),
+        "backbones: GFLOPs by convention, and the share of the first that tokens can leave": (
+            "name",
+            "G flops",
+            "G macs",
+            "G paper",
+            "in reach, %",
+        ),
         "backbones: GFLOPs as their authors printed them, and by the same count here": (
             "name",
             "G printed",
@@ -262,6 +278,7 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
         "backbones: the usual checkpoint (all: python -m suite list checkpoints)": (
             "name",
             "top-1",
+            "mIoU",
             "on",
             "preprocessing",
         ),
@@ -274,7 +291,14 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
         ),
     },
     Kind.checkpoints: {
-        "checkpoints: what was published": ("name", "top-1", "on", "layout", "preprocessing"),
+        "checkpoints: what was published": (
+            "name",
+            "top-1",
+            "mIoU",
+            "on",
+            "layout",
+            "preprocessing",
+        ),
         "checkpoints: where they are": ("name", "licence", "checkpoint"),
     },
 }

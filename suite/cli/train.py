@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from suite.training.distributed import ProcessGroup
     from suite.training.fine_tune import FineTuning, Prepared
     from suite.training.loop import Trainer
+    from suite.training.recipes import HeadRecipe
 
 # What the help calls the groups of options that no other command has.
 WHAT = "Options for what is trained"
@@ -281,12 +282,14 @@ def train_recipe(
     from suite.system.hardware import pick_device
     from suite.training.distributed import process_group
     from suite.training.images import training_images
-    from suite.training.recipes import find_recipe
+    from suite.training.recipes import HeadRecipe, find_recipe
 
     selected = find_recipe(recipe)
     folder = out or Path("runs") / f"train-{recipe}"
     picked_device = pick_device(device)
     images_from = str(source) if source else None
+    if isinstance(selected, HeadRecipe):
+        return train_head_recipe(selected, folder, picked_device, kernel, images_from, final)
     with process_group(picked_device) as group, alone_in(folder, group):
         # The first process decodes pictures into the folder, where the others read them.
         with group.main_first():
@@ -295,6 +298,36 @@ def train_recipe(
 
         trainer = Trainer(selected, images, folder, picked_device, workers, kernel, group)
         return finish_recipe(trainer, max_minutes, images_from, final)
+
+
+def train_head_recipe(
+    recipe: HeadRecipe, folder: Path, device: str, kernel: str, source: str | None, final: bool
+) -> int:
+    """Train a head by its recipe, and write it with its card into `folder`."""
+    from suite.terminal.lines import print_result
+    from suite.training import heads
+
+    def report(figures: dict[str, float]) -> None:
+        print_result(epoch_line(figures, recipe.epochs))
+
+    print_result(f"features of {recipe.images:,} images first; the body stays as it is")
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = heads.train_recipe(recipe, source, device, kernel, report)
+    scores = {}
+    for split in ("dev", "test") if final else ("dev",):
+        images = heads.segmentation_images(split, source)
+        scores[split] = found = heads.score(trained.model, images, device)
+        print_result(f"mIoU on {split}: {100 * found.miou:.2f} % of {found.images:,} images")
+    heads.write_head(folder / f"{recipe.backbone}.safetensors", trained.model)
+    heads.write_head_card(folder / f"{recipe.backbone}.md", recipe, trained, scores)
+    print_result(f"weights and card in {folder}")
+    return 0
+
+
+def epoch_line(figures: dict[str, float], epochs: int) -> str:
+    """The figures of one epoch, in a line."""
+    parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    return f"{parts} of {epochs} epochs"
 
 
 def finish_recipe(
@@ -308,8 +341,7 @@ def finish_recipe(
     recipe, folder = trainer.recipe, trainer.out
 
     def report(figures: dict[str, float]) -> None:
-        parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        print_result(f"{parts} of {recipe.epochs} epochs")
+        print_result(epoch_line(figures, recipe.epochs))
 
     finished = trainer.run(report, max_minutes * 60 or math.inf)
     if not trainer.group.is_main:

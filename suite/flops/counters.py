@@ -59,9 +59,9 @@ PRODUCTS = frozenset(
 _VIEWS = """
     view _unsafe_view reshape _reshape_alias permute transpose t numpy_T expand expand_as
     squeeze unsqueeze select slice split split_with_sizes chunk unbind narrow flatten unflatten
-    as_strided alias detach detach_ diagonal movedim lift_fresh lift_fresh_copy contiguous clone
-    copy copy_ to _to_copy type_as float flip roll repeat repeat_interleave stack cat pad
-    constant_pad_nd resolve_conj resolve_neg
+    as_strided as_strided_ alias detach detach_ diagonal movedim lift_fresh lift_fresh_copy
+    contiguous clone copy copy_ to _to_copy type_as float flip roll repeat repeat_interleave
+    stack cat pad constant_pad_nd resolve_conj resolve_neg
 """
 _MAKING = """
     empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones

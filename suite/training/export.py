@@ -14,7 +14,7 @@ from backbones.base import Backbone
 from suite.system.atomic_files import replacing, write_text
 from suite.training.images import FINAL, TrainingImages
 from suite.training.loop import Trainer, normalise
-from suite.training.recipes import Recipe
+from suite.training.recipes import HeadRecipe, Recipe
 
 STORED = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -86,7 +86,7 @@ One seed. Made to compare token reduction methods, not to classify images.
     )
 
 
-def recipe_table(recipe: Recipe) -> str:
+def recipe_table(recipe: Recipe | HeadRecipe) -> str:
     """All settings of a recipe, as a table of a card."""
     rows = ["| recipe | |", "|---|---|"]
     for name, value in asdict(recipe).items():

@@ -29,7 +29,7 @@ from suite.training.distributed import ProcessGroup
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
 from suite.training.lesson import Lesson, divergence
-from suite.training.recipes import Recipe
+from suite.training.recipes import HeadRecipe, Recipe
 from suite.training.state import TrainingProgress
 
 ALONE = ProcessGroup()
@@ -49,7 +49,7 @@ def fingerprint(recipe: Recipe, beginning: str = "") -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
+def learning_rate(recipe: Recipe | HeadRecipe, progress: float) -> float:
     """Rate at `progress` epochs: linear warm-up, then a cosine down to the minimum."""
     if progress < recipe.warmup_epochs:
         return recipe.learning_rate * progress / recipe.warmup_epochs

@@ -147,6 +147,42 @@ def plain(dim: int, depth: int, convs: int) -> Table:
     return table
 
 
+def upernet(dim: int, depth: int, convs: int, channels: int = 512, classes: int = 150) -> Table:
+    """PlainMamba with UPerNet (ChenhongyiYang/PlainMamba, segmentation) in OpenMMLab's names."""
+    body = {
+        name: shape for name, shape in plain(dim, depth, convs).items() if "head.fc" not in name
+    }
+    table: Table = dict(body)
+    for level in (1, 2, 3):
+        at = f"backbone.norm_layer{depth * level // 4 - 1}"
+        table |= {f"{at}.weight": (dim,), f"{at}.bias": (dim,)}
+    layers = {"bottleneck": (dim + 4 * channels, 3), "fpn_bottleneck": (4 * channels, 3)}
+    layers |= {f"psp_modules.{number}.1": (dim, 1) for number in range(4)}
+    for level in range(3):
+        layers |= {f"lateral_convs.{level}": (dim, 1), f"fpn_convs.{level}": (channels, 3)}
+    for name, (before, side) in layers.items():
+        at = f"decode_head.{name}."
+        table |= {
+            f"{at}conv.weight": (channels, before, side, side),
+            **norm2d(f"{at}bn", channels),
+        }
+    return table | {
+        "decode_head.conv_seg.weight": (classes, channels, 1, 1),
+        "decode_head.conv_seg.bias": (classes,),
+    }
+
+
+def auxiliary(dim: int, channels: int = 256, classes: int = 150) -> Table:
+    """The head that serves training alone, in the same files."""
+    at = "auxiliary_head."
+    return {
+        f"{at}convs.0.conv.weight": (channels, dim, 3, 3),
+        **norm2d(f"{at}convs.0.bn", channels),
+        f"{at}conv_seg.weight": (classes, channels, 1, 1),
+        f"{at}conv_seg.bias": (classes,),
+    }
+
+
 def headed(dim: int, depth: int) -> Table:
     """Adventurer (wangf3014/Adventurer), 64 states, heads of 64 channels."""
     inner, hidden = 2 * dim, 5 * dim // 2
@@ -276,6 +312,9 @@ def published(name: str) -> Table | None:
         return headed(*HEADED[name])
     if name in STAGED:
         return staged(*STAGED[name])
+    if name.endswith("_upernet"):
+        table = upernet(*PLAIN[name.removesuffix("_upernet")])
+        return table | {"backbone.pos_embed": (1, 1024, PLAIN[name.removesuffix("_upernet")][0])}
     if name in PLAIN:
         table = plain(*PLAIN[name])
         return {

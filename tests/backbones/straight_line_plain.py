@@ -5,7 +5,7 @@ prefixes).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -141,10 +141,10 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
     return (y * silu(z)) @ state[f"{at}out_proj.weight"].T + state[f"{at}out_proj.bias"]
 
 
-def plainmamba(
+def layers(
     state: State, image: Tensor, patch: int, depth: int, kept: Mapping[int, list[int]] | None = None
-) -> Tensor:
-    """Logits of one image (3, S, S); `kept` lists the tokens that remain before a block."""
+) -> Iterator[Tensor]:
+    """Tokens (L, C) of one image (3, S, S) after each layer; `kept` lists those that remain before it."""
     side = image.shape[1] // patch
     x = patches(state, image, patch) + state["backbone.pos_embed"][0]
     places = [(i // side, i % side) for i in range(side * side)]
@@ -165,5 +165,13 @@ def plainmamba(
                 ]
             )
             x = gelu(batch_norm(depthwise, state, f"{at}dw.1")).reshape(len(image_of), -1).T
+        yield x
+
+
+def plainmamba(
+    state: State, image: Tensor, patch: int, depth: int, kept: Mapping[int, list[int]] | None = None
+) -> Tensor:
+    """Logits of one image (3, S, S); `kept` lists the tokens that remain before a block."""
+    *_, x = layers(state, image, patch, depth, kept)
     mean = layer_norm(x, state, "backbone.ln1", 1e-6).mean(0)
     return state["head.fc.weight"] @ mean + state["head.fc.bias"]

@@ -14,7 +14,7 @@ from torch.nn import functional
 from backbones import create_model
 from backbones.base import Backbone, Reducer
 from backbones.common.errors import UserError
-from backbones.dense.heads import HEADS, Head
+from backbones.dense.heads import ConvHead, Head, LinearHead
 from backbones.dense.segmenter import Segmenter, spaced_levels
 from backbones.sequence import TokenSequence, join_images, new_sequence
 from backbones.shape import Shape, Work
@@ -30,6 +30,7 @@ from suite.verify.backbone_contract import CHECKS, Subject, narrowed_maps
 sys.path.insert(0, str(Path(__file__).parents[2] / "methods"))
 from option_values import BY_COUNT, ON_GRID
 
+HEADS = {"linear": LinearHead, "conv": ConvHead}
 SIDE = 3  # odd, so that no half of it is a whole number
 KINDS = ("vim_nano", "deit_nano", "plainmamba_l1")
 
