@@ -24,7 +24,8 @@ class Samples(NamedTuple):
     """Images of a data set, on the device of their model.
 
     ``images``   (B, 3, S, S) float32, normalised; of videos a clip each, (B, 3, T, S, S)
-    ``labels``   (B,) int64, numbers of their classes
+    ``labels``   (B,) int64, numbers of their classes; of a segmenter (B, S, S), those of pixels,
+                 255 where a pixel is of none
     ``numbers``  (B,) int64, numbers of the images in their split, as in the outcomes of a run
     """
 
@@ -48,7 +49,7 @@ def images(
     those of the command line. UserError if the data or their classes do not fit the model.
     """
     backbone = model.model if isinstance(model, Reduced) else model
-    dataset = open_dataset(data, split, source=source)
+    dataset = open_dataset(data, split, source=source, task=backbone.task)
     # Before any image is read, which may take long.
     check_labels(dataset, backbone.describe().classes)
     prepared = dataset.prepared_as(backbone.preprocessing).in_frames(backbone.frames).once()
@@ -59,4 +60,6 @@ def images(
     device = next(backbone.parameters()).device
     samples = torch.from_numpy(prepared.samples(chosen, backbone.image_size))
     labels, numbers = torch.from_numpy(dataset.labels[chosen]), torch.from_numpy(chosen)
+    if dataset.task == "segmentation":
+        labels = torch.from_numpy(prepared.truths(chosen, backbone.image_size)).long()
     return Samples(samples.to(device), labels.to(device), numbers.to(device))

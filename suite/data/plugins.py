@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from backbones.common.errors import UserError, describe_error
-from suite.data.base import Dataset, Request
+from suite.data.base import IGNORED, Dataset, Request
 
 FIX = "fix or uninstall it"
 
@@ -63,3 +63,16 @@ def _problem(made: Any) -> str:
 def is_foreign(dataset: Dataset) -> bool:
     """Whether a data set is of another package."""
     return type(dataset).__module__.partition(".")[0] != "suite"
+
+
+def check_truth(truth: Any, shape: tuple[int, int, int], dataset: Dataset) -> None:
+    """BrokenDatasetError unless `truth` has this `shape` (B, S, S), in uint8, and known classes."""
+    fault = ""
+    if not isinstance(truth, np.ndarray) or truth.dtype != np.uint8 or truth.shape != shape:
+        fault = f"is not an array {shape} of uint8"
+    elif strange := set(np.unique(truth).tolist()) - {*range(len(dataset.classes)), IGNORED}:
+        fault = f"has the value {min(strange)}, which is neither a class nor {IGNORED}"
+    if fault:
+        raise BrokenDatasetError(
+            f"the truth that data set '{dataset.name}' gives of pixels {fault}: correct its code"
+        )

@@ -30,7 +30,7 @@ def find_tries(spec: RunSpec, backbone: str, weights: str | None, dataset: Datas
         if split == dataset.split:
             # Opened already; numbers beyond its end are of other data.
             return dataset.content(images) if images.max() < len(dataset) else ""
-        return content_of(spec.data, split, spec.source, spec.views, images)
+        return content_of(spec.data, split, spec.source, spec.views, images, dataset.task)
 
     if not spec.tries:
         return bundled(backbone, weights, dataset.name, content)

@@ -48,6 +48,7 @@ def _settings(
         if value != RunSpec.model_fields[name].default:
             settings[name] = value
     # Where only one split is there, a comparison leaves out the images that picked the settings.
-    if dataset.split != UNDIVIDED and not has_split(spec.data, split, spec.source):
+    task = dataset.task
+    if dataset.split != UNDIVIDED and not has_split(spec.data, split, spec.source, task=task):
         settings["split"] = spec.split
     return settings

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from backbones.common.errors import UserError, describe_error
 from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen, Truth
-from suite.data.plugins import BrokenDatasetError, is_foreign
+from suite.data.plugins import BrokenDatasetError, check_truth, is_foreign
 from suite.system.stopwatch import STOPWATCH
 
 # The images of a batch, the size they are decoded at, and the grid of their foreground.
@@ -327,6 +327,8 @@ class Decoder(TorchDataset[Decoded]):
             truth = None
             if dataset.task == "segmentation":
                 truth = dataset.truths(chosen, image_size)
+                if is_foreign(dataset):
+                    check_truth(truth, (len(chosen), image_size, image_size), dataset)
             return samples, masks, truth
         except UserError:
             raise

@@ -262,5 +262,10 @@ def test_images_are_those_of_a_run(vim: Backbone, images: torch.Tensor) -> None:
     assert samples.labels.tolist() == [1, 2]
     assert torch.equal(samples.images, images[[4, 2]])
     assert len(suite.images(vim, 6, data="blots").labels.unique()) == 3
+    segmenter = create_model("vim_mini_linear")
+    dense = suite.images(segmenter, [4, 2], data="blots")
+    assert dense.labels.shape == (2, 40, 40)
+    assert dense.labels[0, :5, 0].tolist() == [1, 1, 1, 1, 0]
+    assert segmenter(dense.images).shape == (2, 3, 10, 10)
     with pytest.raises(suite.UserError, match="the model's head has 3"):
         suite.images(vim)

@@ -12,6 +12,7 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.data import DATASETS, open_dataset
 from suite.data.base import Dataset, Request
+from suite.data.loading.loader import batches
 
 Specs = Callable[..., RunSpec]
 
@@ -126,3 +127,20 @@ def test_a_picture_that_a_data_set_refuses_is_named_without_advice_that_does_not
     spec = small(data="refusing", images=10, batch_size=5, methods=("norm",), budgets=(0.3,))
     with pytest.raises(UserError, match=r"^picture 7 is damaged: fetch it again$"):
         run_comparison(spec, tmp_path / "run", quiet=True, skip_damaged=skip)
+
+
+@pytest.mark.parametrize(
+    ("truth", "fault"),
+    [
+        (np.zeros((32, 32), np.int64), r"is not an array \(2, 32, 32\) of uint8"),
+        (np.zeros((30, 32), np.uint8), r"is not an array \(2, 32, 32\) of uint8"),
+        (np.full((32, 32), 3, np.uint8), "has the value 3, which is neither a class nor 255"),
+        ([[0]], r"is not an array \(2, 32, 32\) of uint8"),
+    ],
+)
+def test_a_truth_that_is_none_is_one_line(truth: Any, fault: str) -> None:
+    data = Grey()
+    data.task = "segmentation"
+    data.truth = lambda index, image_size: truth  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=f"that data set 'grey' gives of pixels {fault}: correct"):
+        list(batches(data, np.arange(2), 2, 32))
