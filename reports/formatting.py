@@ -192,7 +192,7 @@ def _shorter(label: str) -> list[str]:
 
 def breakable(label: str) -> str:
     """Add zero-width spaces at which a browser may break a label."""
-    return re.sub(r"(?=\[)|(?<=[,=])(?=\S)", "\u200b", label)
+    return re.sub(r"(?=[\[@])|(?<=[,=])(?=\S)", "\u200b", label)
 
 
 def typeset(text: str) -> str:

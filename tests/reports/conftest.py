@@ -377,10 +377,14 @@ def fabricate(
     hostile: bool = False,
     labels: tuple[str, ...] = tuple(METHODS),
     budgets: tuple[float, ...] = BUDGETS,
+    called: tuple[tuple[str, str], ...] = (),
 ) -> Path:
-    """Write a whole run into `folder`; `hostile` puts markup into every string that a user or a plugin can set."""
+    """Write a whole run into `folder`; `hostile` puts markup into every string that a user or a plugin can set.
+
+    `called` gives methods other texts.
+    """
     rng = np.random.default_rng(7)
-    names = {"evit": f"evit[score={HOSTILE}]"} if hostile else {}
+    names = dict(called) | ({"evit": f"evit[score={HOSTILE}]"} if hostile else {})
     cells = [_cell("none", None, 0, rng, names)]
     for label in labels:
         for budget in budgets:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +418,39 @@ def test_nothing_sticks_out_sideways(opened: Opener, folder: Path, width: int) -
     row = box(page, '.ranking:not([hidden]) tbody tr[data-m="1"]')
     assert row["y"] + row["height"] < 900
     assert row["x"] + row["width"] <= width
+
+
+@pytest.fixture(scope="module")
+def long_named(
+    fabricated: Callable[..., Path], inkless: Callable[[], AbstractContextManager[None]]
+) -> Path:
+    called = (
+        ("mtr", "mtr[score=delta-b,weights=drop]@constant-ratio"),
+        ("evit", "mtr[score=delta-b,weights=drop]@adaptive"),
+    )
+    labels = ("mtr", "evit", "tome", "random")
+    folder = fabricated(labels=labels, budgets=(0.2, 0.4, 0.6), called=called)
+    with inkless():
+        reports.build(folder)
+    return folder
+
+
+@pytest.mark.parametrize("width", [400, 500, 1280])
+def test_long_names_fit_in_one_ranking_at_a_time(
+    opened: Opener, long_named: Path, width: int
+) -> None:
+    page = opened(long_named, width)
+    for budget in ("0.4", "0.2"):
+        choose(page, "data-budgets", budget)
+        assert page.locator(".ranking").count() == 3
+        (shown,) = (table for table in page.locator(".ranking").all() if table.is_visible())
+        assert shown.get_attribute("data-u") == budget
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        # Two methods of one beginning are told apart by the end of their names.
+        names = shown.locator(".name span").evaluate_all(
+            "names => names.filter(name => name.scrollWidth > name.clientWidth + 1).length"
+        )
+        assert names == 0
 
 
 @pytest.mark.parametrize("width", [400, 1280])

@@ -101,7 +101,7 @@ const show = () => {
   });
   // A head without rows would look like a fault.
   all("table:has(> tbody > tr:is([data-b], [data-u], [data-m]))").forEach((table) => {
-    table.hidden = all(":scope > tbody > tr", table).every((row) => row.hidden);
+    table.hidden = !fits(table) || all(":scope > tbody > tr", table).every((row) => row.hidden);
   });
   all("[data-pick]").forEach((row) => row.classList.toggle("current", Number(row.dataset.pick) === view.u));
   draw();
