@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from thread_clock import best
 
 from backbones.scan import selective_scan
 from suite.bench.cpu_kernels import Sizes, measure_cpu_kernels
@@ -23,21 +24,30 @@ def figures(sizes: Sizes) -> dict[str, float]:
 @pytest.mark.slow
 def test_the_kernels_reach_their_targets() -> None:
     values = figures(VIM_TINY)
-    assert values["scan, cpu: speed-up"] >= 15
-    assert values["scan, cpu: time over torch.exp"] <= 2
+    # An update of a state has one exponential. The loop over tokens is no measure: what it allocates
+    # at every token costs from 7 to 200 times the kernel's time, by machine and what else runs.
+    assert values["scan, cpu: time over torch.exp"] <= 1
+    assert values["scan, cpu: speed-up"] >= 5
     assert values["stack: floor over time"] >= 0.45
     assert figures(VIM_NANO)["stack of blocks"] / VIM_NANO.stack_batch <= 2  # ms an image
 
 
 @pytest.mark.slow
-def test_scans_of_one_state_take_less_than_half_of_sixteen_exponentials_a_channel() -> None:
-    # as many floats as the bench above takes for a scan of 16 states of the same tokens
+@pytest.mark.usefixtures("one_thread")
+def test_scans_of_one_state_cost_less_than_their_exponentials_and_logarithm() -> None:
     inputs = random_inputs(*VMAMBA_SCAN)._replace(z=None)
-    floats = torch.randn(inputs.u.numel() * VIM_TINY.states)
+    floats = torch.rand(inputs.u.numel())
     out = torch.empty_like(floats)
+    many = torch.randn(16 * len(floats))
+    many_out = torch.empty_like(many)
     with torch.no_grad():
-        exponential = VIM_TINY.best(lambda: torch.exp(floats, out=out))
-        scan = VIM_TINY.best(
+        scan = best(
             lambda: selective_scan(**inputs._asdict(), reverse=REVERSE, kernel="cpu", mean=False)
         )
-    assert scan <= 0.45 * exponential
+        exponential = best(lambda: torch.exp(floats, out=out))
+        logarithm = best(lambda: torch.log1p(floats, out=out))
+        sixteen = best(lambda: torch.exp(many, out=many_out))
+    # The timescale is a softplus, the decay another exponential: 3 functions a float.
+    assert scan <= 2 * exponential + logarithm
+    # A scan of 16 states, as above, has so many exponentials of the same tokens.
+    assert scan <= 0.45 * sixteen

@@ -1,10 +1,8 @@
 """Mamba-2's chunks on a CPU take little more time than their matrix products alone."""
 
-import time
-from collections.abc import Callable, Iterator
-
 import pytest
 import torch
+from thread_clock import best
 from torch import Tensor
 
 from backbones.ssd import HeadInputs, ssd
@@ -13,32 +11,10 @@ from backbones.ssd.chunked import chunk_length
 TOKENS, STATES = 198, 64  # of a published Adventurer at 224 pixels, the mean token included
 
 
-def best(call: Callable[[], object]) -> float:
-    """The least seconds of this thread in 20 calls, after one to warm up."""
-    call()
-    times: list[float] = []
-    for _ in range(20):
-        # not the clock on the wall: other processes shall not count
-        begun = time.thread_time()
-        call()
-        times.append(time.thread_time() - begun)
-    return min(times)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """All the work in this thread, whose clock is read."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("width", "batch"), [(512, 32), (1024, 16)])
-def test_chunks_take_at_most_half_again_as_long_as_their_products(
-    width: int, batch: int, one_thread: None
-) -> None:
+def test_chunks_take_at_most_half_again_as_long_as_their_products(width: int, batch: int) -> None:
     heads, chunk = width // 64, chunk_length(TOKENS)
     chunks = -(-TOKENS // chunk)
     convolved = torch.randn(batch, TOKENS, width + 2 * STATES)
