@@ -31,7 +31,7 @@ BORDER_SHARE = 0.02
 MAX_LOGITS = 1 << 18
 MAX_LOGITS_ON_GPU = 1 << 22
 
-# Softmax values of the dense model that stay in memory for all cells.
+# Logits of the dense model that stay in memory for all cells.
 MAX_KEPT = 1 << 23
 
 Columns = dict[str, NDArray[Any]]
@@ -89,29 +89,35 @@ class Named(NamedTuple):
     kl: Floats
 
 
-class Softmax(NamedTuple):
+class Scored(NamedTuple):
     """Logits (n, K, r, S) of some pixels, with what follows from them.
 
-    ``share``  softmax (n, K, r, S)
     ``total``  logarithm (n, r, S) of the sum of exponentials
     ``best``   class (n, r, S) of the largest logit; of equal ones the first
     """
 
     logits: Tensor
-    share: Tensor
     total: Tensor
     best: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor) -> Softmax:
-        """Softmax over the classes, in dimension 1."""
+    def of(cls, logits: Tensor) -> Scored:
+        """Score logits over the classes, in dimension 1."""
         largest = logits.amax(1, keepdim=True)
-        exponentials = (logits - largest).exp()
-        total = exponentials.sum(1, keepdim=True)
+        # The same as `logsumexp`, of which `largest` is a part.
+        total = (logits - largest).exp_().sum(1).log_() + largest[:, 0]
         # `argmax` takes ten times as long in a dimension that is not the last.
         classes = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device)
         best = torch.where(logits == largest, classes[:, None, None], len(classes)).amin(1)
-        return cls(logits, exponentials / total, (total.log() + largest)[:, 0], best)
+        return cls(logits, total, best)
+
+
+class DensePiece(NamedTuple):
+    """The dense model's answer on some pixels, its softmax (n, K, r, S), and their truth."""
+
+    scored: Scored
+    share: Tensor
+    truth: Tensor
 
 
 class DensePixels:
@@ -127,91 +133,90 @@ class DensePixels:
         limit = MAX_LOGITS if logits.device.type == "cpu" else MAX_LOGITS_ON_GPU
         self._keeps = classes * truth.size <= MAX_KEPT
         self._pieces = list(pieces(len(truth), classes, size, limit))
-        self._kept: dict[int, tuple[Softmax, Tensor]] = {}
+        self._kept: dict[int, DensePiece] = {}
 
     def name(self, logits: Tensor) -> Named:
         """Name the pixels by the logits (B, K, h, w) of a cell.
 
         What is found of a pixel depends on its image alone, to the bit.
         """
-        shape = self.truth.shape
         fields: list[NDArray[Any]] = []
         for kind in (np.uint8, np.bool_, np.float32, np.float32):
-            fields.append(np.empty(shape, kind))
-        for number, (images, rows) in enumerate(self._pieces):
-            dense, truth = self._piece(number)
-            ours = Softmax.of(at_pixels(logits[images].float(), shape[1], rows))
-            for whole, values in zip(fields, compare(ours, dense, truth), strict=True):
-                whole[images, rows] = values.cpu().numpy()
+            fields.append(np.empty(self.truth.shape, kind))
+        number = 0
+        for images, parts in self._pieces:
+            ours = columns_at_pixels(logits[images], self.truth.shape[2])
+            theirs = columns_at_pixels(self.logits[images], self.truth.shape[2])
+            for rows in parts:
+                dense = self._dense(number, theirs, images, rows)
+                found = compare(Scored.of(rows_at_pixels(ours, self.truth.shape[1], rows)), dense)
+                for whole, values in zip(fields, found, strict=True):
+                    whole[images, rows] = values.cpu().numpy()
+                number += 1
         return Named(*fields)
 
-    def _piece(self, number: int) -> tuple[Softmax, Tensor]:
-        """The dense model's softmax on a piece, and the truth there, both where the logits are."""
+    def _dense(self, number: int, columns: Tensor, images: slice, rows: slice) -> DensePiece:
+        """The dense model's answer on a piece, from its logits interpolated along rows."""
         if number in self._kept:
             return self._kept[number]
-        images, rows = self._pieces[number]
-        pixels = at_pixels(self.logits[images].float(), self.truth.shape[1], rows)
-        truth = torch.from_numpy(self.truth[images, rows]).to(pixels.device)
-        piece = Softmax.of(pixels), truth
+        scored = Scored.of(rows_at_pixels(columns, self.truth.shape[1], rows))
+        share = (scored.logits - scored.total[:, None]).exp_()
+        truth = torch.from_numpy(self.truth[images, rows]).to(share.device)
+        piece = DensePiece(scored, share, truth)
         if self._keeps:
             self._kept[number] = piece
         return piece
 
 
-def compare(cell: Softmax, dense: Softmax, truth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of `Named` of pixels (n, r, S) with this truth."""
+def compare(cell: Scored, dense: DensePiece) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `Named` of the same pixels (n, r, S)."""
     # An ignored pixel is given the first class, and counts for nothing later.
-    true = truth.long().masked_fill(truth == IGNORED, 0)
+    true = dense.truth.long().masked_fill(dense.truth == IGNORED, 0)
     loss = cell.total - cell.logits.gather(1, true[:, None])[:, 0]
     # log q - log p = (dense - cell) - (log Z - log Z'), so that equal logits give zero.
-    kl = (dense.share * (dense.logits - cell.logits)).sum(1) - (dense.total - cell.total)
-    return cell.best.to(torch.uint8), cell.best == dense.best, loss, kl.clamp(min=0)
+    apart = (dense.scored.logits - cell.logits).mul_(dense.share).sum(1)
+    kl = apart - (dense.scored.total - cell.total)
+    return cell.best.to(torch.uint8), cell.best == dense.scored.best, loss, kl.clamp_(min=0)
 
 
-def pieces(batch: int, classes: int, size: int, limit: int) -> Iterator[tuple[slice, slice]]:
-    """Cut images of `size` x `size` pixels into some images, or else rows of one, at a time.
+def pieces(batch: int, classes: int, size: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut images of `size` x `size` pixels into some at a time, or one in several parts of rows.
 
     A piece has at most `limit` logits, or a single row.
     """
     of_image = classes * size * size
     images = max(1, limit // of_image)
     rows = size if of_image <= limit else max(1, limit // (classes * size))
+    parts = [slice(row, row + rows) for row in range(0, size, rows)]
     for image in range(0, batch, images):
-        for row in range(0, size, rows):
-            yield slice(image, image + images), slice(row, row + rows)
+        yield slice(image, image + images), parts
 
 
-def at_pixels(logits: Tensor, size: int, rows: slice) -> Tensor:
-    """Some `rows` of logits (B, K, h, w) interpolated to `size` x `size` pixels: (B, K, r, size).
+def columns_at_pixels(logits: Tensor, size: int) -> Tensor:
+    """Logits (B, K, h, w) interpolated along rows to `size` pixels, (B, K, h, size), in float32.
 
-    The same as `torch.nn.functional.interpolate` makes, which cannot make some rows alone.
+    With `rows_at_pixels` the same as `torch.nn.functional.interpolate` makes, bilinear, without
+    aligned corners; but that cannot make some rows alone.
     """
-    height, width = logits.shape[2:]
-    if (height, width) == (size, size):
-        return logits[:, :, rows]
-    above, below, weight = _between(height, size, rows)
-    needed = slice(int(above[0]), int(below[-1]) + 1)
-    across = _between(width, size, slice(None))
-    # Columns first, of the rows that are needed, which are fewer than those that are made of them.
-    lines = _blend(logits[:, :, needed], 3, *across)
-    return _blend(lines, 2, above - needed.start, below - needed.start, weight[:, None])
+    return _between(logits.float(), 3, size, slice(None))
 
 
-def _between(places: int, size: int, pixels: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Of some of `size` pixels the two `places` round the centre, and the weight of the second."""
+def rows_at_pixels(logits: Tensor, size: int, rows: slice) -> Tensor:
+    """Some `rows` of logits (B, K, h, S) interpolated along columns to `size`: (B, K, r, S)."""
+    return _between(logits, 2, size, rows)
+
+
+def _between(values: Tensor, axis: int, size: int, pixels: slice) -> Tensor:
+    """Interpolate an axis of `values` to some of `size` pixels, bilinear, corners not aligned."""
+    places = values.shape[axis]
     centre = (torch.arange(size, dtype=torch.float64)[pixels] + 0.5) * places / size - 0.5
-    centre = centre.clamp(0, places - 1)
+    centre = centre.clamp_(0, places - 1)
     first = centre.long()
-    second = (first + 1).clamp(max=places - 1)
-    return first, second, (centre - first).float()
-
-
-def _blend(values: Tensor, axis: int, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """Mix the `first` and `second` indices of an axis, the latter by `weight`."""
-    device = values.device
-    one = values.index_select(axis, first.to(device))
-    other = values.index_select(axis, second.to(device))
-    return torch.lerp(one, other, weight.to(device))
+    weight = (centre - first).float().to(values.device)
+    second = (first + 1).clamp_(max=places - 1).to(values.device)
+    one = values.index_select(axis, first.to(values.device))
+    other = values.index_select(axis, second)
+    return torch.lerp(one, other, weight if axis == 3 else weight[:, None])
 
 
 def border_radius(image_size: int) -> int:
