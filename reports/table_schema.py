@@ -48,7 +48,10 @@ def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     for column in columns:
         if column not in frame.columns:
             raise UserError(f"'{path}' lacks the column '{column}': {AGAIN}")
-        frame[column] = _typed(frame[column], column, path)
+        values = frame[column]
+        typed = _typed(values, column, path)
+        if typed is not values:
+            frame[column] = typed
     if {"row", "col"} <= set(columns) and len(frame):
         area = (int(frame["row"].max()) + 1) * (int(frame["col"].max()) + 1)
         # a figure allocates every position of the grid
@@ -111,6 +114,8 @@ def _unfolded(column: pa.ChunkedArray) -> int:
 def _typed(values: pd.Series, column: str, path: Path) -> pd.Series:
     """Return `values` as the type of `column`; UserError if they are of another."""
     if column in TEXTS:
+        if isinstance(values.dtype, pd.StringDtype):
+            return values
         # NaN, which is unequal to itself, marks a missing text
         texts = values.map(lambda value: value is None or isinstance(value, str) or value != value)
         if not texts.all():
@@ -134,9 +139,10 @@ def _typed(values: pd.Series, column: str, path: Path) -> pd.Series:
     # a budget is a share, also where every value happens to be whole
     if column != "budget" and numeric and not pd.api.types.is_float_dtype(values):
         return values
-    measured = values.astype("float64")
+    measured = values if values.dtype == "float64" else values.astype("float64")
     # larger numbers are no measurements and would overflow the figures
-    return measured.where(measured.abs() < MOST)
+    large = np.abs(measured.to_numpy()) >= MOST
+    return measured.mask(large) if large.any() else measured
 
 
 def _truths(values: pd.Series, column: str, path: Path) -> pd.Series:

@@ -221,6 +221,7 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
     assert drawn_there.isdisjoint({"pareto", "groups", "lead", "agreement"})
 
 
+@pytest.mark.usefixtures("unmade")
 def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
     folder = quick(fresh)
     add(folder, frame[frame.axis == "order"])

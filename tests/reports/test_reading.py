@@ -212,8 +212,8 @@ def test_a_run_with_nothing_but_the_dense_cell_still_makes_a_page(
     assert not list((folder / "report").rglob(".*"))
 
 
-def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
-    folder = fresh()
+def test_failed_everywhere_and_null_numbers(fresh: Callable[..., Path]) -> None:
+    folder = fresh(labels=("mtr", "random"))
     for number, path in enumerate(sorted((folder / "cells").glob("*.json"))):
         cell = json.loads(path.read_text())
         if number % 2:
@@ -234,12 +234,12 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
     ],
 )
 def test_a_report_that_cannot_be_written_says_what_helps(
-    code: int, mend: str, fresh: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    code: int, mend: str, fresh: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    folder = fresh()
+    folder = fresh(labels=("mtr", "random"), budgets=(0.4,))
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(UserError, match=f"{re.escape(os.strerror(code))}.*: {mend}"):
         reports.build(folder)

@@ -105,6 +105,7 @@ def test_the_page_says_what_was_won_back_and_at_what_price(fresh: Callable[[], P
     assert "trained at" not in text
 
 
+@pytest.mark.usefixtures("unmade")
 def test_the_page_says_where_weights_were_trained(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     table = rows()
@@ -115,6 +116,7 @@ def test_the_page_says_where_weights_were_trained(fresh: Callable[[], Path]) -> 
     assert "mtr on vim_nano at 20 %, trained at -40 %, after 6,000 training images" in text
 
 
+@pytest.mark.usefixtures("unmade")
 def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     table = rows()

@@ -133,6 +133,7 @@ def test_the_page_says_what_depends_on_which_images_and_names_the_tuned_settings
     assert ">depends<" in text
 
 
+@pytest.mark.usefixtures("unmade")
 def test_accuracies_without_pairs_are_shown_and_nothing_is_claimed(
     fresh: Callable[[], Path],
 ) -> None:

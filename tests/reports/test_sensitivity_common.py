@@ -299,13 +299,7 @@ def test_a_page_of_two_backbones(tmp_path: Path) -> None:
     assert nearness.frame["Block"].tolist()[-1] == "vim_nano: mean"
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures without their ink: what is drawn is tested above."""
-    monkeypatch.setattr("reports.page.render", lambda figure: {"svg": b"<svg/>", "png": b""})
-
-
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unmade")  # what is drawn is tested above
 def test_the_page_carries_all_of_it(folder: Path) -> None:
     page = reports.build(folder).read_text("utf-8")
     assert all(f'id="{key}"' in page for key in KEYS)
