@@ -59,8 +59,9 @@ matrix products.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Protocol
 
@@ -110,17 +111,7 @@ class Flops:
 
     def __add__(self, other: Flops) -> Flops:
         """Add kind by kind."""
-        # written out: budgets are solved by thousands of these sums
-        return Flops(
-            self.gemm + other.gemm,
-            self.conv + other.conv,
-            self.scan + other.scan,
-            self.elementwise + other.elementwise,
-            self.reduction_macs + other.reduction_macs,
-            self.reduction_arithmetic + other.reduction_arithmetic,
-            self.padding + other.padding,
-            self.other_directions + other.other_directions,
-        )
+        return summed([self, other])
 
     @property
     def reduction(self) -> int:
@@ -136,6 +127,15 @@ class Flops:
             "elementwise": self.elementwise,
             "reduction": self.reduction,
         }
+
+
+_KINDS = attrgetter(*(field.name for field in fields(Flops)))
+
+
+def summed(parts: Sequence[Flops]) -> Flops:
+    """Add `parts` kind by kind."""
+    # all parts at once: budgets are solved by thousands of these sums
+    return Flops(*map(sum, zip(*map(_KINDS, parts), strict=True)))
 
 
 def _true_flops(work: Flops) -> int:
@@ -426,14 +426,14 @@ def count(
         raise ValueError(
             f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given"
         )
-    work = stem_flops(shape)
+    parts = [stem_flops(shape)]
     for block, length in enumerate(lengths):
-        work = work + block_flops(shape, block, length, on_grid)
+        parts.append(block_flops(shape, block, length, on_grid))
     own = Flops(
         reduction_macs=sum(cost.matmul_macs for cost in reductions),
         reduction_arithmetic=sum(cost.arithmetic for cost in reductions),
     )
-    return work + own
+    return summed([*parts, own])
 
 
 def reachable(shape: Shape, convention: str = "flops") -> float:

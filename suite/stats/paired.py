@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
-from scipy.stats import binom, binomtest
 
 from suite.stats.correctness import Bits
 from suite.stats.spread import Spread
@@ -52,6 +50,10 @@ def sign_flip(first: Bits, second: Bits) -> float:
     if sizes.size == 1:
         positive = int((difference > 0).sum())
         return _mcnemar(positive, int(how_many[0]))
+    # imported late, as SciPy's statistics everywhere: commands that only print tables need not wait
+    from scipy.signal import fftconvolve
+    from scipy.stats import binom
+
     distribution = np.ones(1)
     for size, images in zip(sizes, how_many, strict=True):
         # The sum of `images` signs times `size` takes every second multiple of it.
@@ -69,6 +71,8 @@ def sign_flip(first: Bits, second: Bits) -> float:
 @lru_cache(KNOWN)
 def _mcnemar(favour: int, discordant: int) -> float:
     """Exact two-sided p of McNemar's test."""
+    from scipy.stats import binomtest
+
     p = float(binomtest(favour, discordant).pvalue)
     # thousands of images that all favour one method have a p below the smallest number
     return max(p, float(np.finfo(float).tiny))
@@ -115,6 +119,8 @@ def corrected_interval(first: Bits, second: Bits, p: float, alpha: float) -> Spr
 
 @lru_cache(KNOWN)
 def _share_interval(favour: int, discordant: int, alpha: float) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
     low, high = binomtest(favour, discordant).proportion_ci(1 - alpha)
     return float(low), float(high)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from suite.stats.correctness import Bits
 from suite.stats.paired import ENDS
@@ -27,7 +27,7 @@ def won_back(dense: Bits, before: Bits, after: Bits) -> Interval | None:
         return None
     top, bottom = float(gain.mean()), float(loss.mean())
     (gains, both), (_, losses) = np.cov(gain, loss) / images
-    square = float(norm.ppf(ENDS[1])) ** 2
+    square = float(ndtri(ENDS[1])) ** 2
     # Those shares s for which gain - s loss may have a mean of zero: between the roots of
     # a s^2 - 2 b s + c.
     a, b, c = bottom**2 - square * losses, top * bottom - square * both, top**2 - square * gains

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.special import ndtri
 
 from suite.stats.spread import Kind, Spread
 
@@ -15,7 +15,7 @@ def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for `right` hits in `n` images (Wilson 1927)."""
     if not 0 <= right <= n or n < 1:
         raise ValueError(f"{right} of {n} is not a share")
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     share = right / n
     shrunk = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrunk
@@ -46,6 +46,9 @@ def median_interval(values: Sequence[float]) -> tuple[float, Spread]:
     that is at least 95 %. Fewer than six values do not reach 95 %: then it is their range, and
     its `kind` says so.
     """
+    # imported late: it takes a second, for which commands that only print tables need not wait
+    from scipy.stats import binom
+
     ordered = np.sort(np.asarray(values, dtype=float))
     count = len(ordered)
     if not count:

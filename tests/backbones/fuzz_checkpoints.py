@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Note what a loader of weights has no business with."""
     if watching and (event.startswith(FORBIDDEN) or (event == "open" and writes(arguments))):
         seen.append(f"{event} {arguments!r}"[:200])
+
+
+@cache
+def install_watch() -> None:
+    """Let Python tell `watch` of every event, once: a hook stays, and takes time, to the end."""
+    sys.addaudithook(watch)
 
 
 def writes(arguments: tuple[Any, ...]) -> bool:
@@ -342,7 +349,7 @@ def fuzz(kind: str, examples: int, folder: Path) -> Counter[str]:
 
 def main(examples: int) -> None:
     """Fuzz every kind in a process of bounded memory."""
-    sys.addaudithook(watch)
+    install_watch()
     with tempfile.TemporaryDirectory() as name:
         check(WHOLE[0], Path(name) / "c.pth")
         resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))

@@ -12,13 +12,13 @@ import pytest
 
 @pytest.mark.parametrize("kind", list(fuzzing.KINDS))
 def test_any_file_is_weights_or_one_line_and_runs_nothing(kind: str, tmp_path: Path) -> None:
-    sys.addaudithook(fuzzing.watch)
+    fuzzing.install_watch()
     assert sum(fuzzing.fuzz(kind, 40, tmp_path).values()) >= 1
     assert not list(tmp_path.glob("owned"))
 
 
 def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
-    sys.addaudithook(fuzzing.watch)
+    fuzzing.install_watch()
     fuzzing.watching = True
     try:
         os.system("true")

@@ -206,8 +206,15 @@ def test_inductor_compiles_it(vim: Backbone) -> None:
     agrees(in_one_graph(reduced, "inductor")(IMAGES), expected)
 
 
-@pytest.mark.parametrize(("where", "budget"), [("detail", 0.4), ("random", 0.3958)])
-@pytest.mark.parametrize("name", ["vim", "deit"])
+@pytest.mark.parametrize(
+    ("name", "where", "budget"),
+    [
+        ("vim", "detail", 0.4),
+        ("deit", "random", 0.3958),
+        pytest.param("vim", "random", 0.3958, marks=pytest.mark.slow),
+        pytest.param("deit", "detail", 0.4, marks=pytest.mark.slow),
+    ],
+)
 def test_a_window_exports(
     name: str, where: str, budget: float, request: pytest.FixtureRequest
 ) -> None:

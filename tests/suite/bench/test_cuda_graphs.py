@@ -1,6 +1,6 @@
 """Reduced models as CUDA graphs: no step waits for a value, or reads one of the host."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,11 @@ TEXTS = [
     "pool[path=grid]",
     "evit[score=hidden-attention]",
 ]
+# Together these have each value of each part of all of them; the others take as long again.
+QUICK = {
+    *("random", "stride", "pool[path=grid]", "grid-resize", "norm", "tome[order=appended]", "evit"),
+    *("hsa", "utr", "pumer", "stm", "storm", "mtr[order=shuffled,shuffle=0.5]"),
+}
 SMALL: dict[str, Any] = {
     "depth": 4,
     "dim": 8,
@@ -84,7 +89,20 @@ def imagined(model: Backbone) -> Backbone:
     return model
 
 
-@pytest.mark.parametrize("text", TEXTS)
+def parts(texts: Iterable[str]) -> set[tuple[str, object]]:
+    """Each value of each field of the compositions of `texts`."""
+    return {pair for text in texts for pair in vars(parse(text).composition()).items()}
+
+
+def test_no_part_is_left_to_the_slow_tests() -> None:
+    assert QUICK <= set(TEXTS)
+    assert parts(QUICK) == parts(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [text if text in QUICK else pytest.param(text, marks=pytest.mark.slow) for text in TEXTS],
+)
 def test_nothing_waits_for_the_gpu(text: str) -> None:
     model = create_model("vim_nano", kernel="reference", **SMALL)
     with imagined_gpu():
