@@ -86,6 +86,7 @@ class Batches(TorchDataset[TrainingBatch]):
             # The global generator is the training loop's own, in a run without workers.
             with torch.random.fork_rng(devices=[]):
                 for row, image in zip(rows, batch, strict=True):
-                    torch.manual_seed(seed_of(seed, epoch, index, row))
+                    # `torch.manual_seed` would seed those of all GPUs, too.
+                    torch.default_generator.manual_seed(seed_of(seed, epoch, index, row))
                     image.copy_(augment(image))
         return batch, torch.from_numpy(self.dataset.labels[chosen])

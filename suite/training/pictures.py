@@ -51,7 +51,8 @@ class Pictures:
         # The global generator is the training loop's own, in a run without workers.
         with torch.random.fork_rng(devices=[]):
             for place, index in enumerate(indices.tolist()):
-                torch.manual_seed(seed_of(self.seed, variant, index))
+                # `torch.manual_seed` would seed those of all GPUs, too, and note the stack.
+                torch.default_generator.manual_seed(seed_of(self.seed, variant, index))
                 picture = torch.from_numpy(np.array(self.pixels[index])).permute(2, 0, 1)
                 crops[place] = crop(picture).permute(1, 2, 0).numpy()
         return crops

@@ -95,7 +95,7 @@ def parts(texts: Iterable[str]) -> set[tuple[str, object]]:
 
 
 def test_no_part_is_left_to_the_slow_tests() -> None:
-    assert QUICK <= set(TEXTS)
+    assert QUICK.issubset(TEXTS)
     assert parts(QUICK) == parts(TEXTS)
 
 
