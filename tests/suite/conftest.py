@@ -36,6 +36,7 @@ from suite.store.run_folder import Store
 from suite.tries.files import file_name, write_tries
 from suite.tries.settings import Setting
 from suite.tries.table import Origin, Tries, Try
+from tests.suite.made_up_ade20k import write_ade20k
 
 SIDE = 40
 
@@ -413,3 +414,9 @@ def as_tries() -> Callable[[Path, Path], Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def ade20k(tmp_path: Path) -> Path:
+    """A made-up ADE20K of 20 images."""
+    return write_ade20k(tmp_path / "ADEChallengeData2016")

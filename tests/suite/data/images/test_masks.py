@@ -15,33 +15,7 @@ from suite.data import check_labels, open_dataset
 from suite.data.base import IGNORED, Dataset
 from suite.data.images.masks import MaskedPictures, Values
 from suite.data.loading.loader import batches
-
-SIZES = ((48, 36), (36, 50), (40, 40))  # width, height
-
-
-def pixels(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture, and a mask with values 0 to 150 in blocks of 4 x 4, which it shows as its red."""
-    width, height = SIZES[number % 3]
-    rng = np.random.default_rng(number)
-    blocks = rng.integers(0, 151, (-(-height // 4), -(-width // 4)))
-    mask = np.kron(blocks, np.ones((4, 4)))[:height, :width].astype(np.uint8)
-    picture = np.stack([mask, np.full_like(mask, 7), np.full_like(mask, 250)], 2)
-    return picture, mask
-
-
-@pytest.fixture
-def ade20k(tmp_path: Path) -> Path:
-    """Sixteen pictures to train on, four to evaluate."""
-    root = tmp_path / "ADEChallengeData2016"
-    for number in range(20):
-        split, name = ("training", "train") if number < 16 else ("validation", "val")
-        for kind in ("images", "annotations"):
-            (root / kind / split).mkdir(parents=True, exist_ok=True)
-        picture, mask = pixels(number)
-        file = f"ADE_{name}_{number:08d}"
-        Image.fromarray(picture).save(root / "images" / split / f"{file}.jpg", quality=100)
-        Image.fromarray(mask).save(root / "annotations" / split / f"{file}.png")
-    return root
+from tests.suite.made_up_ade20k import SIZES, masked_picture
 
 
 def own(root: Path, classes: int = 3) -> Path:
@@ -50,7 +24,7 @@ def own(root: Path, classes: int = 3) -> Path:
         (root / kind).mkdir(parents=True)
     (root / "classes.txt").write_text("\n".join(f"class {n}" for n in range(classes)) + "\n")
     for number in range(5):
-        picture, mask = pixels(number)
+        picture, mask = masked_picture(number)
         classes_of = np.where(mask == 0, 255, mask % 3).astype(np.uint8)
         Image.fromarray(picture).save(root / "images" / f"{number}.png")
         Image.fromarray(classes_of).save(root / "masks" / f"{number}.png")
@@ -72,7 +46,7 @@ def test_ade20k_has_its_official_form(ade20k: Path) -> None:
     truth = data.truth(0, 36)
     assert (truth.shape, truth.dtype) == ((36, 36), np.uint8)
     # number 16, 36 x 50: nothing is resized, 7 rows are cut off above and below
-    mask = pixels(16)[1][7:43]
+    mask = masked_picture(16)[1][7:43]
     assert np.array_equal(truth, np.where(mask == 0, IGNORED, mask.astype(int) - 1))
 
 
@@ -92,7 +66,7 @@ def test_truth_lies_on_the_pixels_of_the_sample(tmp_path: Path, size: int) -> No
     """The red of a picture is its mask, so that a resize to nearest pixels must give the truth."""
     data = segmented(f"masks:{own(tmp_path)}")
     for number in range(3):
-        picture, _ = pixels(number)
+        picture, _ = masked_picture(number)
         width, height = SIZES[number]
         scale = size / min(width, height)
         shape = (int(width * scale + 1e-9), int(height * scale + 1e-9))
