@@ -110,26 +110,37 @@ def _nearest_owner(owner: Tensor, tokens: Tracked) -> Tensor:
     positions = _patch_positions(tokens)
     patch_owner = owner.gather(1, positions)
     usable = _usable(patch_owner, tokens)
-    key = _distances(tokens.grid, owner.device)
-    farthest = int(key.max()) + 1
-    # Image by image: the table of a clip's distances is large enough for one.
-    nearest = torch.stack([key.where(row, farthest).argmin(1) for row in usable])
+    # Image by image: the table of all cells and rows is large enough for one.
+    nearest = torch.stack([_nearest_cells(row.view(tokens.grid)) for row in usable])
     filled = patch_owner.gather(1, nearest)
     filled = filled.where(usable.any(1, keepdim=True), -1)
     patch_owner = patch_owner.where(patch_owner >= 0, filled)
     return owner.scatter(1, positions, patch_owner)
 
 
-def _distances(grid: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Squared distances between all cells (P, P), made unique by the index of the second cell."""
-    sides = [torch.arange(side, device=device) for side in grid]
-    axes = torch.meshgrid(*sides, indexing="ij")
-    cells = torch.stack(axes).flatten(1)
-    offsets = cells[:, :, None] - cells[:, None, :]
-    squared = offsets.square().sum(0)
+def _nearest_cells(usable: Tensor) -> Tensor:
+    """Of each cell (P,) the index of the nearest one that is `usable` (T, H, W), any if none is.
+
+    Of equally near ones the first.
+    """
+    frames, height, width = usable.shape
+    lines = usable.flatten(0, 1)
+    steps = torch.arange(width, device=usable.device).expand_as(lines)
+    # In each row the nearest to either side is enough: a table of cells and rows, not of all pairs.
+    # farther than any cell is from another
+    nowhere = frames + height + 2 * width
+    before = steps.where(lines, -nowhere).cummax(1).values
+    behind = steps.where(lines, nowhere).flip(1).cummin(1).values.flip(1)
+    column = before.where(steps - before <= behind - steps, behind)
+    places = [torch.arange(side, device=usable.device) for side in (frames, height)]
+    rows = torch.cartesian_prod(*places)
+    apart = (rows[:, None] - rows[None]).square().sum(2)
+    squared = apart[:, :, None] + (steps - column).square()
     # unique keys, so that ties do not depend on how argmin is implemented on a device
-    count = cells.shape[1]
-    return squared * count + torch.arange(count, device=device)
+    first = width * torch.arange(len(rows), device=usable.device)
+    index = first[:, None] + column.clamp(0, width - 1)
+    best = (squared * usable.numel() + index).argmin(1, keepdim=True)
+    return index.expand_as(squared).gather(1, best).flatten()
 
 
 def _between(full: Tensor, tokens: Tracked) -> Tensor:
