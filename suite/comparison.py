@@ -36,6 +36,7 @@ from suite.store.schema import TASKS, CellRecord
 from suite.store.unstated import unstated_notes
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
+from suite.terminal.lines import print_note
 from suite.terminal.progress import print_start, progress_bar
 
 # Makes tables of a run's own from its plan, the records of its cells and their outcomes.
@@ -99,7 +100,7 @@ def run_comparison(
     """
     started = datetime.now(UTC)
     STOPWATCH.reset()
-    plan = prepared or prepare(spec, folder=folder)
+    plan = prepared or prepare(spec, folder=folder, say=None if quiet else print_note)
     # The plan has the spec in its one spelling.
     beginning = begun(plan, plan.spec, folder, resume, fail_fast, skip_damaged)
     with beginning as (plan, store, _):

@@ -35,11 +35,11 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.store.run_folder import Store
     from suite.store.unstated import unstated_notes
     from suite.system.durations import duration
-    from suite.terminal.lines import print_text
+    from suite.terminal.lines import print_note, print_text
     from suite.terminal.tables import plan_table, print_table
     from suite.tries.settings import WINDOW_MEANS
 
-    prepared = prepared or prepare(spec)
+    prepared = prepared or prepare(spec, say=print_note)
     images = len(prepared.indices)
     records = prepared.records
     folder = options.folder(spec.default_name())

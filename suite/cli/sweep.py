@@ -65,13 +65,14 @@ def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     """Plans of the labelled `runs`; UserError that names the first run that cannot begin."""
     from suite.plan.loading import Opened
     from suite.plan.prepare import prepare
+    from suite.terminal.lines import print_note
 
     # Runs on the same data and weights share them, which are loaded once.
     opened, plans = Opened(), []
     for label, spec, options in runs:
         try:
             folder = options.folder(spec.default_name())
-            plans.append(prepare(spec, opened, folder=folder))
+            plans.append(prepare(spec, opened, folder=folder, say=print_note))
         except UserError as error:
             raise UserError(f"sweep ({label}): {error}") from None
     return plans

@@ -33,6 +33,7 @@ from suite.plan.cells import Cell, adaptive_steps
 from suite.plan.loading import Opened, weights_hash
 from suite.plan.schedule import ADAPTIVE
 from suite.stats.compare import SAME_WORK_COARSE
+from suite.stats.correctness import counted
 from suite.store.run_folder import ALPHAS
 from suite.store.schema import AdaptiveCounts, Removal
 
@@ -79,10 +80,14 @@ class Alphas:
         dataset: Dataset,
         evaluated: IntArray,
         stored: Mapping[str, Alpha],
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        """`evaluated` are the numbers of the run's images; `stored` are alphas of a resumed run."""
+        """`evaluated` are the numbers of the run's images; `stored` are alphas of a resumed run.
+
+        `say` gets a line before each that is solved, which takes seconds to minutes.
+        """
         self._spec, self._opened, self._dataset = spec, opened, dataset
-        self._evaluated, self._stored = evaluated, stored
+        self._evaluated, self._stored, self._say = evaluated, stored, say
         self.used: dict[str, Alpha] = {}
 
     def plan(self, cell: Cell, model: Backbone, sites: Sequence[int]) -> Plan:
@@ -98,15 +103,15 @@ class Alphas:
         question = digest([*asked, cell.budget, convention])[:16]
         if question not in self.used:
             stored = self._stored.get(question)
-            self.used[question] = stored or self._solve(cell.budget, composition, model, sites)
+            self.used[question] = stored or self._solve(cell, composition, model, sites)
         found = self.used[question]
         removed = np.array(found.removed)
         return mean_plan(model.describe(), composition, sites, removed, found.counts, convention)
 
     def _solve(
-        self, budget: float, composition: Composition, model: Backbone, sites: Sequence[int]
+        self, cell: Cell, composition: Composition, model: Backbone, sites: Sequence[int]
     ) -> Alpha:
-        spec, shape = self._spec, model.describe()
+        spec, shape, budget = self._spec, model.describe(), cell.budget or 0.0
         data, images = calibration(
             f"a schedule '{ADAPTIVE.name}' is solved",
             "choose another schedule",
@@ -116,6 +121,9 @@ class Alphas:
             self._evaluated,
         )
         batches = list(calibration_batches(model, data, images, spec.batch_size))
+        if self._say:
+            on = f"-{percent(budget)} on {cell.backbone}, by {counted(len(images), data.kind)}"
+            self._say(f"solving the alpha of {cell.label} at {on}")
         # Kept for all that are tried: the chosen one needs no further pass.
         removed: dict[float, NDArray[np.int64]] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -209,13 +209,14 @@ def prepare(
     further: bool = True,
     folder: Path | None = None,
     trained_on: frozenset[str] = frozenset(),
+    say: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
     Data and models that are `opened` already are used again, and others are added to them. Without
     `further` cells the plan has those of the main table alone. What a run in `folder` has chosen by
     images, it keeps: sites and alphas. Images are left out whose hashes are among `trained_on`, and
-    those that the weights are known to be trained on.
+    those that the weights are known to be trained on. `say` gets a line of what takes long.
     """
     opened = opened or Opened()
     # What fails at once comes before what takes long to load.
@@ -263,7 +264,7 @@ def prepare(
     sites = choose_sites(
         spec, opened, dataset, indices, asked, stored_sites(folder) if folder else {}
     )
-    alphas = Alphas(spec, opened, dataset, indices, stored_alphas(folder) if folder else {})
+    alphas = Alphas(spec, opened, dataset, indices, stored_alphas(folder) if folder else {}, say)
     for name, chosen in settings.items():
         on = at_sites(spec, sites.get(name))
         main = layout(name, models[name], chosen, on, contexts[name], alphas)

@@ -27,7 +27,7 @@ def find_table(name: str) -> PublishedTable:
         return read_table(TABLES / f"{name}.yaml")
     if name.endswith(SUFFIXES):
         return read_table(local_path(name))
-    raise UserError(f"unknown table '{name}': {nearest(name, names())}, or give a file my.yaml")
+    raise UserError(f"unknown table '{name}': {nearest(name, names())} (or a file my.yaml)")
 
 
 def read_table(path: Path) -> PublishedTable:

@@ -130,7 +130,14 @@ def test_of_one_count_for_all_it_is_the_plan_of_that_count_and_the_cost_of_count
 
 def test_the_mean_of_the_images_it_is_solved_on_meets_the_budget(small: Specs) -> None:
     methods = ("delta@adaptive", "random@adaptive")
-    prepared = prepare(small(**ASKED | {"methods": methods, "budgets": (0.2,), "seeds": 1}))
+    said: list[str] = []
+    asked = small(**ASKED | {"methods": methods, "budgets": (0.2,), "seeds": 1})
+    prepared = prepare(asked, say=said.append)
+    # Each takes long, and nothing else is said before the run.
+    assert said == [
+        f"solving the alpha of {name} at -20 % on vim_mini, by 18 images"
+        for name in ("delta", "random")
+    ]
     cells = [cell for cell in prepared.main if cell.budget]
     assert len(cells) == len(prepared.alphas) == 2
     for cell in cells:

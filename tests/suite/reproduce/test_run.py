@@ -134,7 +134,7 @@ def test_other_weights_and_unread_values_are_said(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["nothing"], "unknown table 'nothing': known: .*or give a file my.yaml"),
+        (["nothing"], "unknown table 'nothing': known: .*or a file my.yaml"),
         (["nowhere.yaml"], "nowhere.yaml cannot be read as a published table .no such file.: fix"),
         (["mtr-vim-base"], "mtr-vim-base is on imagenet: give its place, --data imagenet:PATH"),
         (["mtr-vim-base", "--data", "imagenet:nowhere"], "nowhere is not a folder"),
