@@ -73,6 +73,22 @@ def test_an_image_has_the_same_bits_in_any_company(text: str) -> None:
             assert torch.equal(alone[0], together.logits[row])
 
 
+def test_maps_of_a_segmenter_have_the_same_bits_in_any_company() -> None:
+    torch.manual_seed(0)
+    segmenter = create_model("vim_nano_linear", dim=16, depth=5, image_size=20)
+    steps = steps_of("evit[score=cls-similarity]")
+    with torch.inference_mode():
+        tokens = segmenter.embed(images(), torch.arange(9))
+        together = run_adaptive(segmenter, tokens, steps)
+        assert together.logits.shape == (9, 11, 5, 5)
+        assert len({tuple(row) for row in together.removed.tolist()}) > 4
+        for row in range(9):
+            alone = run_adaptive(
+                segmenter, segmenter.embed(images()[[row]], torch.tensor([row])), steps
+            )
+            assert torch.equal(alone.logits[0], together.logits[row])
+
+
 def test_counts_and_order_of_groups_are_those_of_each_image() -> None:
     steps, masks = steps_of("delta[order=score]"), torch.rand(9, 26) < 0.5
     tracked = np.array([True, False, True, True, False, False, True, False, True])
