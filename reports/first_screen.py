@@ -67,7 +67,8 @@ def title(report: ReportData) -> str:
         # Settings of one method are many labels of one title.
         titles = list(dict.fromkeys(name.partition("[")[0].partition("@")[0] for name in titles))
         return f"{in_words(titles, 'methods')} on {on}, one choice at a time"
-    return f"{in_words(titles, 'ways to reduce tokens') or 'No method'} on {on}"
+    words = f"{in_words(titles, 'ways to reduce tokens') or 'No method'} on {on}"
+    return f"{words}, before and after retraining" if kind == "retrain" else words
 
 
 def _is_choice(label: str) -> bool:

@@ -40,6 +40,7 @@ from suite.stats.compare import ENVELOPE
 from suite.stats.ranking import focus
 
 Context = dict[str, Any]
+ANSWERS = ("reproduced", "retrained")  # a published table that was run again; retraining
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")
 LEADING = 5  # methods that have colours, of many, as the page opens
 TOLERANCE = 0.0024  # how far from its budget a matched cell may land
@@ -77,7 +78,7 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "title": first_screen.title(report),
         "opening": _opening(report, found),
         # whether an analysis is the answer, so that it comes before the results
-        "analysed": run.ablates or _reproduces(found),
+        "analysed": run.ablates or _answered(found),
         "paragraphs": [str(text) for text in paragraphs if text],
         "budgets": _shown(report, first_screen.budgets(report)),
         "ranking": _shown(report, first_screen.ranking(report)),
@@ -134,16 +135,16 @@ def _doubts(headline: Mapping[str, Any]) -> list[str]:
 
 def _opening(report: ReportData, found: Sequence[Section]) -> str:
     """The answer of a run that asks something else than which method keeps most."""
-    if not (report.run.ablates or report.run.cells.empty or _reproduces(found)):
+    if not (report.run.ablates or report.run.cells.empty or _answered(found)):
         return ""
-    # What a published table is run for, and a sensitivity analysis: what scores know.
-    first = sorted(found, key=lambda one: one.key not in ("reproduced", "scores"))
+    # What such a run is for; of a sensitivity analysis what scores know.
+    first = sorted(found, key=lambda one: one.key not in (*ANSWERS, "scores"))
     return next((one.lead for one in first if one.lead), "")
 
 
-def _reproduces(found: Sequence[Section]) -> bool:
-    """Whether the run is a published table that was run again."""
-    return any(section.key == "reproduced" for section in found)
+def _answered(found: Sequence[Section]) -> bool:
+    """Whether an analysis is what the run was for."""
+    return any(section.key in ANSWERS for section in found)
 
 
 def _names(report: ReportData, found: Sequence[Section]) -> list[str]:

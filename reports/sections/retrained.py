@@ -14,9 +14,12 @@ from reports.section import Drawing, Frames, Section, Table, scaled_table, store
 from suite.stats.correctness import counted
 from suite.stats.rate_words import rates_answer
 from suite.stats.recovery_words import budget_words, recovery_answer, tested_elsewhere
+from suite.stats.retrained_words import contrast_words, order_words
 
 NEEDS = stored("retrained")
-OPTIONAL = stored("retraining_curve", "retraining_rates")
+OPTIONAL = stored(
+    "retrained_contrasts", "retrained_ranking", "retraining_curve", "retraining_rates"
+)
 HEADS = {
     "backbone": "Backbone",
     "label": "Method",
@@ -45,6 +48,23 @@ CURVE = {
     "loss": "Loss, nats",
     "trained_top1": "Top-1 on the training images, %",
 }
+CONTRASTS = {
+    "label": "Method",
+    "reference": "Other",
+    "setting": "Choice",
+    "backbone": "Backbone",
+    "budget": "FLOPs removed, %",
+    "difference_before": "Without training, points",
+    "before_low": "from",
+    "before_high": "to",
+    "difference": "Retrained, points",
+    "difference_low": "difference from",
+    "difference_high": "difference to",
+    "p_holm": "p (Holm)",
+    "change": "Change, points",
+    "change_low": "change from",
+    "change_high": "change to",
+}
 RATES = {
     "training": "Training",
     "learning_rate": "Learning rate",
@@ -71,6 +91,13 @@ def section(report: ReportData, frames: Frames) -> Section:
             figures.append(_figure(report, str(backbone), part))
     sentences = [_sentence(row, report.run.kind) for row in rows.to_dict("records")]
     tables = [_table(rows)]
+    if "retrained_contrasts" in frames:
+        contrasts = frames["retrained_contrasts"]
+        tables.append(_contrasts(contrasts))
+        for row in contrasts.to_dict("records"):
+            sentences.append(contrast_words(row, report.title))
+    if "retrained_ranking" in frames:
+        sentences += map(order_words, frames["retrained_ranking"].to_dict("records"))
     if "retraining_curve" in frames:
         tables.append(_curves(frames["retraining_curve"]))
     if "retraining_rates" in frames:
@@ -148,3 +175,13 @@ def _rates(rows: pd.DataFrame) -> Table:
         "at the rate of the least loss is kept as it is."
     )
     return Table("retraining-rates", caption, frame, {RATES["held_out_top1"]: 1})
+
+
+def _contrasts(rows: pd.DataFrame) -> Table:
+    shares = set(CONTRASTS) - {"label", "reference", "setting", "backbone", "p_holm"}
+    frame = scaled_table(rows, CONTRASTS, shares)
+    caption = (
+        "Two settings of one method that differ in one choice: top-1 of the first less that of the "
+        "second, with the weights as they came and with those trained under each."
+    )
+    return Table("retrained-contrasts", caption, frame, {CONTRASTS[name]: 1 for name in shares})

@@ -38,7 +38,7 @@ def retrain(spec: RetrainSpec, options: RunOptions) -> int:
     # Of several processes the first alone compares.
     if outcome is None:
         return 0
-    results = {"retrained": outcome.rows, **outcome.result.summary()}
+    results = {**outcome.rows, **outcome.result.summary()}
 
     def show(_: Path | None) -> Findings:
         return findings(outcome, folder)

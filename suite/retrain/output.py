@@ -11,7 +11,6 @@ from rich.table import Table
 from suite.config.command_line import command_line
 from suite.retrain.files import WEIGHTS, Finished
 from suite.retrain.run import Outcome
-from suite.retrain.tables import rates_table
 from suite.stats.correctness import counted
 from suite.stats.rate_words import rates_answer
 from suite.stats.recovery_words import (
@@ -20,36 +19,44 @@ from suite.stats.recovery_words import (
     share_words,
     tested_elsewhere,
 )
+from suite.stats.retrained_words import contrast_words, order_words
 from suite.system.durations import duration
-from suite.terminal.findings import Findings
+from suite.terminal.findings import MOST_SENTENCES, Findings
 from suite.terminal.tables import light_table
 
 Row = Mapping[str, Any]
 READING = (
-    "won back: share of what the method loses, with its 95 % interval; behind: points of top-1 "
-    "behind the whole model that was trained alike."
+    "before, after: with the weights as they came, and those trained under the method; won back: "
+    "share of what it loses, with its 95 % interval; behind: points of top-1 behind the whole "
+    "model that was trained alike."
 )
 
 
 def findings(outcome: Outcome, folder: Path) -> Findings:
     """The answer and the table of each backbone, the price, and how to use the weights."""
-    answers = []
-    for backbone in dict.fromkeys(row["backbone"] for row in outcome.rows):
-        own = [row for row in outcome.rows if row["backbone"] == backbone]
+    answers: list[tuple[str, list[Table]]] = []
+    rows = outcome.rows["retrained"]
+    for backbone in dict.fromkeys(row["backbone"] for row in rows):
+        own = [row for row in rows if row["backbone"] == backbone]
         answers.append((recovery_answer(own), [retrained_table(own, outcome)]))
     # A row needs its control, too: without that no share won back can be told.
     if not answers:
         answers.append(("No retrained weights have a result beside their control.", []))
     headline = outcome.result.headline
+    details = [*curves(outcome.finished.values()), *headline.paragraphs]
     sentences = [price(outcome)]
-    if rates := rates_table(outcome.finished).to_dict("records"):
+    if rates := outcome.rows["retraining_rates"]:
         sentences.append(rates_answer(rates))
+    contrasts = [contrast_words(row) for row in outcome.rows["retrained_contrasts"]]
+    # What was asked for; of many settings the page has the table.
+    if len(contrasts) <= MOST_SENTENCES:
+        answers += [(text, []) for text in contrasts]
     return Findings(
         answers,
         notes=[READING],
         warnings=headline.warnings,
         sentences=[*sentences, use_of(outcome, folder)],
-        details=[*curves(outcome.finished.values()), *headline.paragraphs],
+        details=[*map(order_words, outcome.rows["retrained_ranking"]), *details],
     )
 
 
@@ -62,7 +69,7 @@ def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
     whole = f"whole model {percent(control['dense_top1'])}"
     title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike "
     title += percent(control["top1"])
-    heads = ["method", "FLOPs", "as it came", "retrained", "won back", "behind"]
+    heads = ["method", "FLOPs", "before", "after", "won back", "behind"]
     elsewhere = any(map(tested_elsewhere, rows))
     if elsewhere:
         heads.append("trained at")

@@ -18,7 +18,7 @@ from suite.retrain.cells import with_retrained
 from suite.retrain.files import Finished
 from suite.retrain.prepare import Retraining, prepare_retraining
 from suite.retrain.spec import RetrainSpec
-from suite.retrain.tables import retraining_tables
+from suite.retrain.tables import RETRAINING_TABLES, retraining_tables
 from suite.retrain.train import train_all
 from suite.store.run_folder import session
 from suite.system.hardware import pick_device
@@ -31,13 +31,13 @@ class Outcome:
     """A finished retraining.
 
     ``result``    the comparison that it ended with
-    ``rows``      of the table ``retrained``
+    ``rows``      of its own tables, by name
     ``finished``  the records of the trainings, by name
     """
 
     retraining: Retraining
     result: Result
-    rows: list[dict[str, Any]]
+    rows: dict[str, list[dict[str, Any]]]
     finished: dict[str, Finished]
 
 
@@ -75,9 +75,11 @@ def run_retraining(
         beside=partial(retraining_tables, finished),
         verbose=verbose,
     )
-    path = folder / "analyses" / "retrained.parquet"
-    # Without rows there is no table, as where every cell has failed.
-    rows = plain_rows(pd.read_parquet(path)) if path.is_file() else []
+    rows = {}
+    for name in RETRAINING_TABLES:
+        path = folder / "analyses" / f"{name}.parquet"
+        # Without rows there is no table, as where every cell has failed.
+        rows[name] = plain_rows(pd.read_parquet(path)) if path.is_file() else []
     return Outcome(retraining, result, rows, finished)
 
 

@@ -22,10 +22,27 @@ def recovery_answer(rows: Sequence[Record], called: Callable[[str], str] = str) 
     where = f"{called(best['label'])} on {best['backbone']} at -{100 * best['budget']:.4g} % FLOPs"
     if tested_elsewhere(best):
         where += f", trained at {budget_words(best['trained_budgets'])}"
+    shares = f"{share_words(best)} of its loss; {control_words(best)}"
     # The best of several looks like a gain by chance alone.
     if best["won_back_low"] <= 0:
-        return f"No gain by retraining is shown: most for {where}, {share_words(best)} of its loss."
-    return f"Retraining wins back most for {where}: {share_words(best)} of its loss."
+        return f"No gain by retraining is shown: most for {where}, {shares}."
+    return f"Retraining wins back most for {where}: {shares}."
+
+
+def control_words(row: Record) -> str:
+    """Where a method ends beside the whole model that was trained alike."""
+    low, high = 100 * row["behind_low"], 100 * row["behind_high"]
+    if low <= 0 <= high:
+        return (
+            "it is not told apart from the whole model trained alike "
+            f"({-high:+.1f} to {-low:+.1f} points)"
+        )
+    if low > 0:
+        where, ends = "behind", f"[{low:.1f}, {high:.1f}]"
+    else:
+        where, ends = "ahead of", f"[{-high:.1f}, {-low:.1f}]"
+    points = abs(100 * row["behind"])
+    return f"it ends {points:.1f} points {ends} {where} the whole model trained alike"
 
 
 def share_words(row: Record) -> str:

@@ -461,7 +461,8 @@ NUMBERS = {
     "difference_tokens": "top-1 by equal counts of tokens, less that of the reference",
     "difference_tokens_low": "lower end of its 95 % interval, uncorrected, or of the range",
     "difference_tokens_high": "upper end of it",
-    "p": "two-sided p of the difference, exact, uncorrected; in `mantel_test` of `rho`",
+    "p": "two-sided p of the difference, exact, uncorrected; in `mantel_test` of `rho`; in "
+    "`retrained_ranking` of `concordance`, one-sided, over all orders of the methods",
     "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test",
     "comparisons": "comparisons at one budget, for which interval and `p_holm` are corrected",
     "only_method_correct": "images on which the method is right more often than the reference",
@@ -491,6 +492,15 @@ NUMBERS = {
     "empty where the images show no loss",
     "won_back_low": "lower end of its 95 % interval (Fieller)",
     "won_back_high": "upper end of it",
+    "difference_before": "top-1 less that of the reference, with the weights as they came",
+    "before_low": "lower end of its 95 % interval, or of the range over two to four seeds",
+    "before_high": "upper end of it",
+    "change": "`difference` less `difference_before`",
+    "change_low": "lower end of its 95 % interval (bootstrap over images)",
+    "change_high": "upper end of it",
+    "concordance": "Kendall's tau-b of the methods' top-1 before retraining and after it",
+    "concordance_low": "lower end of its 95 % interval (bootstrap over images)",
+    "concordance_high": "upper end of it",
     "whole_top1": "top-1 of the retrained weights without reduction",
     "control_top1": "top-1 of the whole model that was trained alike",
     "behind": "`control_top1` less `top1`, paired by image",
@@ -615,6 +625,16 @@ TABLES = {
         "backbone budget label dense_top1 top1_before top1 top1_low top1_high "
         f"{DIFFERENCE} interval won_back won_back_low won_back_high whole_top1 control_top1 "
         "behind behind_low behind_high images seeds trained_images trained_budgets training",
+    ),
+    "retrained_contrasts": _table(
+        "two settings of a method that differ in one choice, at one budget: before retraining and "
+        "after it",
+        "backbone budget label reference setting difference_before before_low before_high "
+        f"{DIFFERENCE} p p_holm comparisons significant change change_low change_high images",
+    ),
+    "retrained_ranking": _table(
+        "the methods retrained at one budget: whether their order before it predicts that after it",
+        "backbone budget methods concordance concordance_low concordance_high p images",
     ),
     "retraining_curve": _table("an epoch of a training", "training epoch loss trained_top1"),
     "retraining_rates": _table(

@@ -98,7 +98,14 @@ def test_the_page_says_what_was_won_back_and_at_what_price(fresh: Callable[[], P
     text = reports.build(folder).read_text().replace("\u00a0", " ").replace("\u2212", "-")
     assert "What does retraining win back?" in text
     # At 20 % of FLOPs mtr is at 70 % before and 80 % after, of 90 %.
-    assert "wins back most for MTR on vim_nano at -20 % FLOPs: 50 % [30, 70] of its loss." in text
+    answer = (
+        "Retraining wins back most for MTR on vim_nano at -20 % FLOPs: 50 % [30, 70] of its loss; "
+        "it ends 11.0 points [8.0, 14.0] behind the whole model trained alike."
+    )
+    # It comes first, before any result.
+    assert text.index(f'<p class="answer">{answer}') < text.index('id="retrained"')
+    assert text.index('id="retrained"') < text.index('id="results"')
+    assert text.count(answer) == 1
     assert "6,000 training images" in text
     assert "vim_nano-none" in text
     assert "0.123" in text
@@ -125,3 +132,35 @@ def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:
     table.to_parquet(folder / "analyses" / "retrained.parquet")
     text = reports.build(folder).read_text()
     assert "No method loses so much on these images that a share won back could be told." in text
+
+
+def test_the_page_has_orders_pairs_and_rates(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    ranking = {"backbone": "vim_nano", "budget": 0.4, "methods": 5, "concordance": 0.8}
+    ranking |= {"concordance_low": 0.4, "concordance_high": 1.0, "p": 0.04, "images": 500}
+    pair = {"backbone": "vim_nano", "budget": 0.4, "label": "tome[weights=drop]"}
+    pair |= {"reference": "tome", "setting": "weights drop against as it is", "p": 0.5}
+    pair |= {"p_holm": 0.5, "comparisons": 1, "significant": False, "images": 500}
+    for names in (
+        ("difference_before", "before_low", "before_high"),
+        ("difference", "difference_low", "difference_high"),
+        ("change", "change_low", "change_high"),
+    ):
+        pair |= dict(zip(names, (-0.0125, -0.03, 0.01), strict=True))
+    rates = []
+    for rate, loss in ((1e-4, 0.8123), (1e-3, 0.7321)):
+        rates.append({"training": "vim_nano-none", "learning_rate": rate, "held_out_loss": loss})
+        rates[-1] |= {"held_out_top1": 0.7, "held_out_images": 600, "picked": rate == 1e-3}
+    for name, table in (
+        ("retrained", rows()),
+        ("retrained_ranking", pd.DataFrame([ranking])),
+        ("retrained_contrasts", pd.DataFrame([pair])),
+        ("retraining_rates", pd.DataFrame(rates)),
+    ):
+        table.to_parquet(folder / "analyses" / f"{name}.parquet")
+    text = reports.build(folder).read_text().replace("\u00a0", " ").replace("\u2212", "-")
+    assert "The order of 5 methods on vim_nano at -40 % FLOPs without training predicts" in text
+    assert "ToMe[weights=drop] less ToMe (weights drop against as it is) on vim_nano" in text
+    assert "600 held-out training images chose 0.001 for every training" in text
+    for cell in ("0.812", "0.732", "0.0001", "yes"):
+        assert f">{cell}<" in text.replace("\n", "").replace(" <", "<").replace("> ", ">")

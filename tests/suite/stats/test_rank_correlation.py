@@ -3,9 +3,16 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, spearmanr
+from scipy.stats import kendalltau, mannwhitneyu, spearmanr
 
-from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
+from suite.stats.rank_correlation import (
+    exact_order_p,
+    kendall,
+    partial_spearman,
+    percentile,
+    separation,
+    spearman,
+)
 
 FEW = st.integers(0, 4)  # few values: many ties
 
@@ -59,3 +66,32 @@ def test_partial_correlation_takes_the_third_out() -> None:
     assert abs(float(partial_spearman(given_ + noise, given_ + other, given_))) < 0.05
     assert float(spearman(given_ + noise, given_ + other)) > 0.4
     assert float(partial_spearman(noise + other, noise, given_)) > 0.6
+
+
+@given(st.lists(st.tuples(FEW, FEW, st.booleans()), min_size=2, max_size=9))
+def test_kendall_is_scipys_on_what_is_known(rows: list[tuple[int, int, bool]]) -> None:
+    first = np.array([a if known else np.nan for a, _, known in rows])
+    second = np.array([b for _, b, _ in rows], dtype=float)
+    kept = np.isfinite(first)
+    found = float(kendall(first, second))
+    if len(set(first[kept])) < 2 or len(set(second[kept])) < 2:
+        assert np.isnan(found)
+    else:
+        expected = kendalltau(first[kept], second[kept]).statistic
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    both = kendall(np.stack([first, second]), second)
+    np.testing.assert_allclose(both[0], found, equal_nan=True)
+
+
+def test_the_p_of_an_order_is_scipys_exact_one() -> None:
+    rng = np.random.default_rng(4)
+    for count in (3, 4, 6, 7):
+        first, second = rng.permutation(count).astype(float), rng.permutation(count).astype(float)
+        expected = kendalltau(first, second, method="exact", alternative="greater").pvalue
+        np.testing.assert_allclose(exact_order_p(first, second), expected, atol=1e-12)
+    # Of three the best p is one in six; of more than are gone through, nearly the exact one.
+    assert exact_order_p(np.arange(3.0), np.arange(3.0)) == 1 / 6
+    many = np.array([0, 1, 2, 4, 3, 5, 8, 7, 6, 9], dtype=float)
+    expected = kendalltau(np.arange(10), many, method="exact", alternative="greater").pvalue
+    assert abs(exact_order_p(np.arange(10.0), many) - expected) < 1e-3
+    assert np.isnan(exact_order_p(np.ones(4), np.arange(4.0)))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from suite.stats.recovery import won_back
-from suite.stats.recovery_words import recovery_answer
+from suite.stats.recovery_words import control_words, recovery_answer
 
 Bits = NDArray[np.bool_]
 
@@ -71,23 +71,51 @@ def test_all_or_nothing_has_an_interval_of_a_width() -> None:
         assert 0.01 < found[1].high - found[1].low < 0.1
 
 
+BEHIND = "it ends 5.0 points [2.0, 8.0] behind the whole model trained alike"
+
+
+@pytest.mark.parametrize(
+    ("behind", "low", "high", "words"),
+    [
+        (0.05, 0.02, 0.08, BEHIND),
+        (
+            -0.01,
+            -0.02,
+            -0.005,
+            "it ends 1.0 points [0.5, 2.0] ahead of the whole model trained alike",
+        ),
+        (
+            0.01,
+            -0.02,
+            0.04,
+            "it is not told apart from the whole model trained alike (-4.0 to +2.0 points)",
+        ),
+    ],
+)
+def test_a_method_is_set_beside_the_control(
+    behind: float, low: float, high: float, words: str
+) -> None:
+    assert control_words({"behind": behind, "behind_low": low, "behind_high": high}) == words
+
+
 def test_the_answer_names_the_most_and_claims_no_gain_that_is_not_shown() -> None:
     control = {"backbone": "net", "label": "none", "budget": None, "won_back": None}
     row = {"backbone": "net", "label": "a", "budget": 0.4, "won_back": 0.25}
     row |= {"won_back_low": 0.1, "won_back_high": 0.4, "trained_budgets": "0.4"}
+    row |= {"behind": 0.05, "behind_low": 0.02, "behind_high": 0.08}
     more = row | {"label": "b", "won_back": 0.5, "won_back_low": 0.3, "won_back_high": 0.8}
     where = "on net at -40 % FLOPs"
     assert recovery_answer([control, row, more], str.upper) == (
-        f"Retraining wins back most for B {where}: 50 % [30, 80] of its loss."
+        f"Retraining wins back most for B {where}: 50 % [30, 80] of its loss; {BEHIND}."
     )
     open_ended = more | {"won_back_low": -0.1}
     assert recovery_answer([control, row, open_ended]) == (
-        f"No gain by retraining is shown: most for b {where}, 50 % [-10, 80] of its loss."
+        f"No gain by retraining is shown: most for b {where}, 50 % [-10, 80] of its loss; {BEHIND}."
     )
     elsewhere = more | {"trained_budgets": "0.2, 0.6"}
     assert recovery_answer([control, row, elsewhere]) == (
         f"Retraining wins back most for b {where}, trained at -20, -60 %: 50 % [30, 80] of its "
-        "loss."
+        f"loss; {BEHIND}."
     )
     nothing = row | {"won_back": float("nan")}
     assert recovery_answer([control, nothing]).startswith("No method loses so much")
