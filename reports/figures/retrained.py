@@ -36,8 +36,7 @@ def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float)
     as it came, and trained alike.
     """
     methods = rows[rows["budget"].notna()]
-    several = methods.duplicated(["label", "budget"]).any()
-    methods = methods.assign(trained=methods["trained_budgets"] if several else "")
+    methods = methods.assign(trained=trained_as(methods))
     budgets = sorted(methods["budget"].unique())
     lines = []
     for label in looks:
@@ -45,7 +44,9 @@ def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float)
             lines.append((label, trained))
     across = min(len(budgets), ACROSS if width > COLUMN else 1)
     with paper_style():
-        names = [fold(line_name(looks[label].title, trained), 24) for label, trained in lines]
+        names = []
+        for label, trained in lines:
+            names.append(fold(f"{looks[label].title}{trained and ', '}{trained}", 24))
         height = LINE * len(lines) + AROUND
         figure, panels = panel_rows(len(budgets), across, width, height, 0.3, sharey=True)
         heading(figure, title)
@@ -64,12 +65,20 @@ def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float)
         return figure
 
 
-def line_name(title: str, trained: str) -> str:
-    """What a line is called: its method, and the budgets of its training if they are named."""
-    if not trained:
-        return title
-    budgets = budget_words(trained).replace("-", "−")
-    return f"{title}, trained at {budgets}"
+def trained_as(rows: pd.DataFrame) -> list[str]:
+    """What tells trainings of one method apart: its budgets, the images it saw, or nothing."""
+    alone = not rows.duplicated(["label", "budget"]).any()
+    budgets = not alone and rows.duplicated(["label", "budget", "trained_images"]).any()
+    images = not alone and rows["trained_images"].nunique() > 1
+    told = []
+    for row in rows.to_dict("records"):
+        words = []
+        if budgets:
+            words.append(f"trained at {budget_words(row['trained_budgets']).replace('-', '−')}")
+        if images:
+            words.append(f"{int(row['trained_images']):,} images")
+        told.append(", ".join(words))
+    return told
 
 
 def _method(axes: Axes, row: pd.Series, place: int, look: Look) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.figures.recovery import recovery_figure
 from reports.figures.retrained import retrained_figure
 from reports.formatting import budget_name, interval, percent, present
 from reports.report_data import ReportData
@@ -89,6 +90,9 @@ def section(report: ReportData, frames: Frames) -> Section:
         # The control has no budget, and alone no line to draw.
         if part["budget"].notna().any():
             figures.append(_figure(report, str(backbone), part))
+        own = part[~part.apply(tested_elsewhere, axis=1)]
+        if own["trained_images"].nunique() > 1:
+            figures.append(_recovery(report, str(backbone), own))
     sentences = [_sentence(row, report.run.kind) for row in rows.to_dict("records")]
     tables = [_table(rows)]
     if "retrained_contrasts" in frames:
@@ -123,6 +127,18 @@ def _figure(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
         "(filled, with its 95 % interval), beside the whole model and the whole model trained "
         "alike.",
         f"Top-1 before and after retraining on {backbone}, a line for each method.",
+        backbone=backbone,
+    )
+
+
+def _recovery(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
+    several = len(report.backbones) > 1
+    return Drawing(
+        f"recovery-{report.backbones.index(backbone)}" if several else "recovery",
+        partial(recovery_figure, rows, report.looks, backbone if several else ""),
+        "Top-1 of each method against the images that a training under it saw, beside the whole "
+        "model trained on as many. Each point is a training of its own.",
+        f"Top-1 on {backbone} against training images seen, a line for each method.",
         backbone=backbone,
     )
 

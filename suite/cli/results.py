@@ -124,6 +124,16 @@ def speed_findings(rows: Sequence[dict[str, Any]], sentences: Sequence[str]) -> 
     )
 
 
+def retrained_findings_in(
+    folder: Path, headline: Headline, records: Sequence[CellRecord]
+) -> Findings:
+    """Those of the retraining in `folder`."""
+    from suite.retrain.output import retrained_findings
+    from suite.retrain.tables import rows_in
+
+    return retrained_findings(rows_in(folder), records, headline)
+
+
 def findings_in(folder: Path) -> Findings | None:
     """Those of the finished run in `folder`; None if it has none that a terminal shows."""
     path = folder / "analyses" / "headline.json"
@@ -134,6 +144,8 @@ def findings_in(folder: Path) -> Findings | None:
     records = [record for record in cells if record.shown]
     if _table(folder, "ablation") is not None and headline:
         return ablation_findings(folder, headline, records)
+    if records and headline and _table(folder, "retrained") is not None:
+        return retrained_findings_in(folder, headline, records)
     if records and headline:
         # The store has them by key, a hash; readers want methods by name and baselines last.
         records.sort(

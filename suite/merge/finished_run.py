@@ -23,6 +23,7 @@ from suite.bench.spec import BenchSpec
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec, read_values
 from suite.plan.cells import DENSE
+from suite.retrain.spec import RetrainSpec
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.checksums import verify_checksum
 from suite.store.find_run import run_spec
@@ -30,15 +31,22 @@ from suite.store.results import Alive, Results, cut_shards
 from suite.store.run_folder import Store
 from suite.store.schema import TABLES, TASKS, CellRecord, read_object
 
-# Specifications of the runs that compare nothing, by their kind.
-OTHERS: dict[str, type[BaseModel]] = {"sensitivity": SensitivitySpec, "bench": BenchSpec}
+# Specifications by the kind that their file names; that of a comparison names none.
+OTHERS: dict[str, type[BaseModel]] = {
+    "sensitivity": SensitivitySpec,
+    "bench": BenchSpec,
+    "retrain": RetrainSpec,
+}
+# Entries of the environment that are by backbone.
+BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
     """One run to merge; without records if it is no comparison.
 
-    ``names``  what methods are called in the report whose names are another's in another run
+    ``names``      what methods are called in the report whose names are another's in another run
+    ``trainings``  the same of trainings
     """
 
     folder: Path
@@ -48,6 +56,7 @@ class FinishedRun:
     environment: dict[str, Any]
     headline: dict[str, Any]
     names: Mapping[str, str] = field(default_factory=dict)
+    trainings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -192,8 +201,8 @@ def spec_type(path: Path) -> type[BaseModel]:
     if isinstance(kind, str) and kind in OTHERS:
         return OTHERS[kind]
     raise UserError(
-        f"'{path.parent}' is not a comparison, a sensitivity analysis or a measurement of speed: "
-        "give the runs that a merged report was made of"
+        f"'{path.parent}' is not a comparison, a retraining, a sensitivity analysis or a "
+        "measurement of speed: give the runs that a merged report was made of"
     )
 
 

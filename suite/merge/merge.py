@@ -20,20 +20,19 @@ from suite.analysis.schedules import schedule_tables
 from suite.analysis.statistics import compute_statistics, statistics_tables
 from suite.config.run_spec import SCHEMA
 from suite.merge.compatibility import noted_differences, refuse_different
-from suite.merge.finished_run import FinishedRun, load_run, read_optional
+from suite.merge.finished_run import BY_BACKBONE, FinishedRun, load_run, read_optional
 from suite.merge.namesakes import tables_of, told_apart
 from suite.merge.schedules import merged_answers
 from suite.merge.tables import joined_tables, tables_of_pairs
+from suite.merge.trainings import trainings_told_apart
 from suite.merge.union import Union, unite
 from suite.plan.settings import TUNED
+from suite.retrain.recovery import recovery_tables
 from suite.sensitivity.spec import SensitivitySpec
 from suite.stats.schedules import read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.system.atomic_files import write_json
-
-# entries of the environment
-BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing")
 
 
 class MergedSpec(BaseModel):
@@ -66,6 +65,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         raise UserError("the same run is named twice: name each once")
     runs = [load_run(folder) for folder in folders]
     refuse_namesakes(runs)
+    runs = trainings_told_apart(runs)
     refuse_different(runs)
     runs = told_apart(runs)
     compared = [run for run in runs if run.compares]
@@ -87,6 +87,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         statistics = compute_statistics(records, results, common, requested)
         tables |= tables_of_pairs(union, results)
         tables |= statistics_tables(statistics)
+        tables |= recovery_tables(records, results)
         tables |= schedule_tables(merged_answers(runs, union, results, requested))
         verdicts = read_schedules_table(tables["schedules"])
         tables["ranking"] = ranking_table(statistics, verdicts)

@@ -72,7 +72,11 @@ def tables_of(run: FinishedRun) -> dict[str, pd.DataFrame]:
 
     UserError if a table that a sentence is told of lacks a column.
     """
-    tables = {name: renamed(table, run.names) for name, table in run.tables()}
+    tables = {}
+    for name, table in run.tables():
+        if "training" in table:
+            table = table.assign(training=table["training"].replace(dict(run.trainings)))
+        tables[name] = renamed(table, run.names)
     if run.names:
         for told, (source, tell) in SENTENCES.items():
             table = run.table(source)

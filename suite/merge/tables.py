@@ -31,6 +31,9 @@ AGAIN = {
     "mamba_minus_attention",
     "schedules",
     "schedule_accuracy",
+    "retrained",
+    "retrained_contrasts",
+    "retrained_ranking",
 }
 # Tables whose rows name a cell, of which the union has one run's alone.
 OF_CELLS = {"kept_tokens", "foreground", "gallery"}
@@ -39,6 +42,8 @@ IDENTITY = {
     "token_matched": ["backbone", "budget", "label", "schedule", "cls_window", "reference"],
     "reproduced": ["name", "backbone", "method", "budget", "quantity"],
     "images": ["image"],
+    "retraining_curve": ["training", "epoch"],
+    "retraining_rates": ["training", "learning_rate"],
     "ablation": ["axis", "backbone", "method", "budget", "setting"],
     "ablation_sentences": ["axis", "backbone", "method", "budget"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from suite.stats.recovery_words import (
     tested_elsewhere,
 )
 from suite.stats.retrained_words import contrast_words, order_words
+from suite.store.schema import CellRecord
 from suite.system.durations import duration
 from suite.terminal.findings import MOST_SENTENCES, Findings
 from suite.terminal.tables import light_table
@@ -34,59 +36,85 @@ READING = (
 
 def findings(outcome: Outcome, folder: Path) -> Findings:
     """The answer and the table of each backbone, the price, and how to use the weights."""
-    answers: list[tuple[str, list[Table]]] = []
-    rows = outcome.rows["retrained"]
-    for backbone in dict.fromkeys(row["backbone"] for row in rows):
-        own = [row for row in rows if row["backbone"] == backbone]
-        answers.append((recovery_answer(own), [retrained_table(own, outcome)]))
-    # A row needs its control, too: without that no share won back can be told.
-    if not answers:
-        answers.append(("No retrained weights have a result beside their control.", []))
-    headline = outcome.result.headline
-    details = [*curves(outcome.finished.values()), *headline.paragraphs]
-    sentences = [price(outcome)]
-    if rates := outcome.rows["retraining_rates"]:
-        sentences.append(rates_answer(rates))
-    contrasts = [contrast_words(row) for row in outcome.rows["retrained_contrasts"]]
-    # What was asked for; of many settings the page has the table.
-    if len(contrasts) <= MOST_SENTENCES:
-        answers += [(text, []) for text in contrasts]
-    return Findings(
-        answers,
-        notes=[READING],
-        warnings=headline.warnings,
-        sentences=[*sentences, use_of(outcome, folder)],
-        details=[*map(order_words, outcome.rows["retrained_ranking"]), *details],
+    found = retrained_findings(
+        outcome.rows, outcome.result.records, outcome.result.headline.record()
+    )
+    return replace(
+        found,
+        sentences=[price(outcome), *found.sentences, use_of(outcome, folder)],
+        details=[*curves(outcome.finished.values()), *found.details],
     )
 
 
-def retrained_table(rows: Sequence[Row], outcome: Outcome) -> Table:
-    """Top-1 of each method on one backbone with the weights as they came, and retrained."""
+def retrained_findings(
+    tables: Mapping[str, Sequence[Row]], records: Sequence[CellRecord], headline: Mapping[str, Any]
+) -> Findings:
+    """What a run folder says: `tables` are those of retraining, `records` its cells."""
+    answers: list[tuple[str, list[Table]]] = []
+    rows = tables["retrained"]
+    for backbone in dict.fromkeys(row["backbone"] for row in rows):
+        own = [row for row in rows if row["backbone"] == backbone]
+        answers.append((recovery_answer(own), priced_tables(own, records[0])))
+    contrasts = [contrast_words(row) for row in tables["retrained_contrasts"]]
+    # What was asked for; of many settings the page has the table.
+    if len(contrasts) <= MOST_SENTENCES:
+        answers += [(text, []) for text in contrasts]
+    # A row needs its control, too: without that no share won back can be told.
+    if not answers:
+        answers.append(("No retrained weights have a result beside their control.", []))
+    rates = tables["retraining_rates"]
+    return Findings(
+        answers,
+        notes=[READING],
+        warnings=headline.get("warnings") or (),
+        sentences=[rates_answer(rates)] if rates else [],
+        details=[
+            *map(order_words, tables["retrained_ranking"]),
+            *map(str, headline.get("paragraphs") or ()),
+        ],
+    )
+
+
+def priced_tables(rows: Sequence[Row], record: CellRecord) -> list[Table]:
+    """A table for each number of training images; `record` has the images evaluated."""
+    prices = dict.fromkeys(row["trained_images"] for row in rows)
+    tables = []
+    for seen in prices:
+        part = [row for row in rows if row["trained_images"] == seen]
+        after = f" on {seen:,}" if len(prices) > 1 else ""
+        tables.append(retrained_table(part, record, after))
+    return tables
+
+
+def retrained_table(rows: Sequence[Row], record: CellRecord, after: str) -> Table:
+    """Top-1 of each method on one backbone with the weights as they came, and retrained.
+
+    `after` says on how many training images, where that is to be told.
+    """
     # There always is one: no row is made without its control.
     control = next(row for row in rows if row["budget"] is None)
-    plan = outcome.retraining.prepared
-    images = counted(control["images"], plan.dataset.kind, plan.dataset.split)
+    images = counted(control["images"], record.kind, record.split)
     whole = f"whole model {percent(control['dense_top1'])}"
-    title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike "
+    title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike{after} "
     title += percent(control["top1"])
     heads = ["method", "FLOPs", "before", "after", "won back", "behind"]
-    elsewhere = any(map(tested_elsewhere, rows))
+    reduced = [row for row in rows if row is not control]
+    elsewhere = any(map(tested_elsewhere, reduced))
     if elsewhere:
         heads.append("trained at")
     table = light_table(title, *heads)
-    for row in rows:
-        if row["budget"] is not None:
-            texts = [
-                row["label"],
-                f"-{100 * row['budget']:.4g} %",
-                percent(row["top1_before"]),
-                percent(row["top1"]),
-                share_words(row),
-                interval(row, "behind"),
-            ]
-            if elsewhere:
-                texts.append(budget_words(row["trained_budgets"]))
-            table.add_row(*texts)
+    for row in reduced:
+        texts = [
+            row["label"],
+            f"-{100 * row['budget']:.4g} %",
+            percent(row["top1_before"]),
+            percent(row["top1"]),
+            share_words(row),
+            interval(row, "behind"),
+        ]
+        if elsewhere:
+            texts.append(budget_words(row["trained_budgets"]))
+        table.add_row(*texts)
     return table
 
 

@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from backbones.common.errors import UserError
-from suite.comparison import Result, plain_rows, run_comparison
+from suite.comparison import Result, run_comparison
 from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.moved_data import recorded_spec
@@ -18,7 +16,7 @@ from suite.retrain.cells import with_retrained
 from suite.retrain.files import Finished
 from suite.retrain.prepare import Retraining, prepare_retraining
 from suite.retrain.spec import RetrainSpec
-from suite.retrain.tables import RETRAINING_TABLES, retraining_tables
+from suite.retrain.tables import retraining_tables, rows_in
 from suite.retrain.train import train_all
 from suite.store.run_folder import session
 from suite.system.hardware import pick_device
@@ -75,12 +73,7 @@ def run_retraining(
         beside=partial(retraining_tables, finished),
         verbose=verbose,
     )
-    rows = {}
-    for name in RETRAINING_TABLES:
-        path = folder / "analyses" / f"{name}.parquet"
-        # Without rows there is no table, as where every cell has failed.
-        rows[name] = plain_rows(pd.read_parquet(path)) if path.is_file() else []
-    return Outcome(retraining, result, rows, finished)
+    return Outcome(retraining, result, rows_in(folder), finished)
 
 
 def trained(

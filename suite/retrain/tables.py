@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from suite.comparison import plain_rows
 from suite.plan.prepare import Prepared
 from suite.retrain.files import Finished
 from suite.retrain.recovery import recovery_tables
@@ -13,6 +16,16 @@ from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
 
 RETRAINING_TABLES = ("retrained", "retrained_contrasts", "retrained_ranking", "retraining_rates")
+
+
+def rows_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of these tables of the run in `folder`, by name."""
+    rows = {}
+    for name in RETRAINING_TABLES:
+        path = folder / "analyses" / f"{name}.parquet"
+        # Without rows there is no table, as where every cell has failed.
+        rows[name] = plain_rows(pd.read_parquet(path)) if path.is_file() else []
+    return rows
 
 
 def retraining_tables(

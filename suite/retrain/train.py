@@ -136,8 +136,10 @@ class TrainingRun:
             place = int(self.group.broadcast(float(best(tries, training.called))))
             kept = tries[place]
             self.say(f"{training.called}: {kept_words(kept)}")
-            # As its last epoch left it.
-            trainer = self.trainer(training, kept.learning_rate)
+            # As its last epoch left it. The process that writes deletes the states, so that
+            # no other may read them now.
+            if self.group.is_main:
+                trainer = self.trainer(training, kept.learning_rate)
         retrained = retrained_by(self.retraining, training, trainer)
         files = Files(self.folder, training)
         if self.group.is_main:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import reports
 from reports.figures.canvas import COLUMN, WIDTH
+from reports.figures.recovery import recovery_figure
 from reports.figures.retrained import retrained_figure
 from reports.style import looks
 from suite.store.schema import TABLES
@@ -164,3 +166,34 @@ def test_the_page_has_orders_pairs_and_rates(fresh: Callable[[], Path]) -> None:
     assert "600 held-out training images chose 0.001 for every training" in text
     for cell in ("0.812", "0.732", "0.0001", "yes"):
         assert f">{cell}<" in text.replace("\n", "").replace(" <", "<").replace("> ", ">")
+
+
+def test_trainings_of_one_budget_are_told_by_the_images_that_they_saw() -> None:
+    short, more = rows(), rows().assign(trained_images=12_000)
+    both = pd.concat([short[short["budget"] != 0.2], more[more["budget"] != 0.2]])
+    figure = retrained_figure(both, looks(LABELS), "", WIDTH)
+    names = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_yticklabels()]
+    assert names == [
+        "mtr, 6,000 images",
+        "mtr, 12,000 images",
+        "tome, 6,000 images",
+        "tome, 12,000 images",
+    ]
+
+
+@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+def test_recovery_starts_with_the_weights_as_they_came(width: float) -> None:
+    more = rows().assign(trained_images=12_000, control_top1=0.92)
+    more["top1"] = rows()["top1"] + 0.02
+    figure = recovery_figure(pd.concat([more, rows()]), looks(LABELS), "", width)
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_xlabel()]
+    assert len(panels) == 2
+    for axes, budget in zip(panels, (0.2, 0.4), strict=True):
+        drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
+        for number, label in enumerate(LABELS[1:]):
+            before = 100 * (0.8 - budget / 2 - number / 20)
+            expected = [(0, before), (6000, before + 10), (12_000, before + 12)]
+            assert drawn[looks(LABELS)[label].title] == pytest.approx(np.array(expected))
+        control = drawn["whole model, trained alike"]
+        assert control == pytest.approx(np.array([(0, 90), (6000, 91), (12_000, 92)]))

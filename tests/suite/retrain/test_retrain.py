@@ -292,7 +292,7 @@ def test_two_processes_end_in_the_weights_of_one(pictures: Path, tmp_path: Path)
         "    return Vim('net', MambaConfig(**sizes, classes=classes))\n"
     )
     more = ("--checkpoint", "random", "--methods", "tome,random", "--no-report")
-    more += ("--budgets", "0.3", "--epochs", "2")
+    more += ("--budgets", "0.3", "--epochs", "2", "--lr", "0.001,0.01", "--train-batch", "4")
     for count in (1, 2):
         begin = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         begin += ["--nproc-per-node", str(count), "-m", "suite"]
@@ -306,7 +306,7 @@ def test_two_processes_end_in_the_weights_of_one(pictures: Path, tmp_path: Path)
         )
         assert done.returncode == 0, done.stderr
         # One of them alone compares.
-        assert done.stdout.count("3 trainings of") == 1
+        assert done.stdout.count("3 trainings at 2 learning rates of") == 1
     for name in ("net-none", "net-tome-0.3", "net-random-0.3"):
         file = Path("here", "weights", f"{name}.safetensors")
         alone, together = (load_file(tmp_path / place / file) for place in ("1", "2"))
