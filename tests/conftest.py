@@ -40,6 +40,12 @@ gc.set_threshold(50_000, 20, 50)
 os.fsync = lambda _: None
 
 REPORTS = "tests/reports"
+FIRST = (
+    REPORTS,
+    "tests/suite/execution/test_ray_executor.py",
+    "tests/suite/merge/test_schedules.py",
+    "tests/test_wheel.py",
+)
 hypothesis.settings.register_profile("looking", deadline=None, max_examples=25)
 hypothesis.settings.register_profile(
     "repeatable", hypothesis.settings.get_profile("looking"), derandomize=True
@@ -52,7 +58,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With ``--dist loadscope`` a module in one process, as ever, and all of tests/reports, which share drawn runs.
 
     These take longest and begin first: meanwhile another process compiles the kernels, which they
-    need not.
+    need not. The last are those of the fewest tests, which are short; the others of `FIRST` are few
+    and long, and would keep one process busy when the other has nothing left to do.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -61,8 +68,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return REPORTS if nodeid.startswith(f"{REPORTS}/") else super()._split_scope(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:
-            if REPORTS in self.workqueue:
-                self.workqueue.move_to_end(REPORTS, last=False)
+            for scope in reversed(FIRST):
+                if scope in self.workqueue:
+                    self.workqueue.move_to_end(scope, last=False)
             super()._assign_work_unit(node)
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None

@@ -16,7 +16,7 @@ from suite.plan.budget import dense_plan
 from suite.plan.cells import DENSE, Cell
 from suite.plan.layout import counted_plan, incompatibility, merge_equal
 from suite.plan.prepare import Prepared
-from suite.sensitivity.intervals import interval_rows
+from suite.sensitivity.intervals import interval_rows, joined
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.results import Results
 
@@ -114,8 +114,8 @@ def methods_table(
         for quantity, values in changes.items():
             per_image = values.to_numpy(np.float64)[:, None]
             row = interval_rows({**keys, "quantity": quantity}, per_image)
-            rows.append(row.assign(tokens_removed=removal.tokens))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+            rows.append(row | {"tokens_removed": [removal.tokens]})
+    return pd.DataFrame(joined(rows)) if rows else pd.DataFrame()
 
 
 def kept_table(prepared: Prepared, results: Results, failures: Mapping[str, str]) -> pd.DataFrame:

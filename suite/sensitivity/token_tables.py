@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suite.sensitivity.intervals import finite_mean, interval_rows
+from suite.sensitivity.intervals import Columns, finite_mean, interval_rows, joined
 from suite.sensitivity.probe import EFFECTS
 from suite.stats.paired import mean_over_images
 from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
@@ -101,21 +101,21 @@ class TokenArrays:
         across = coordinates["col"] - (width - 1) / 2
         return np.hypot(down, across)
 
-    def rows_by_site(self, per_image: Array, **keys: Any) -> pd.DataFrame:
+    def rows_by_site(self, per_image: Array, **keys: Any) -> Columns:
         """Tabulate mean and interval of `per_image` (images, sites), a row per site."""
         columns = {"backbone": self.backbone, **keys, "block": self.sites}
         return interval_rows(columns, per_image)
 
-    def rows_with_overall(self, per_image: Array, overall: Array, **keys: Any) -> pd.DataFrame:
+    def rows_with_overall(self, per_image: Array, overall: Array, **keys: Any) -> Columns:
         """`rows_by_site`, and a row of `overall` (images,) for all sites together."""
         columns = {"backbone": self.backbone, **keys, "block": [OVERALL]}
         overall_row = interval_rows(columns, overall[:, None])
-        return pd.concat([self.rows_by_site(per_image, **keys), overall_row])
+        return joined([self.rows_by_site(per_image, **keys), overall_row])
 
 
-def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def concatenate(parts: Sequence[Columns]) -> pd.DataFrame:
     """Join rows of mean and interval, without those that no image has a value for."""
-    frame = pd.concat(parts, ignore_index=True)
+    frame = pd.DataFrame(joined(parts))
     return frame[frame.images > 0].reset_index(drop=True)
 
 
