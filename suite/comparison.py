@@ -111,7 +111,8 @@ def run_comparison(
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
-        results = Results(store, plan.shards, TASKS[plan.dataset.task])
+        data = plan.dataset
+        results = Results(store, plan.shards, TASKS[data.task], len(data.classes))
         return conclude(plan, results, failures, started, beside)
 
 

@@ -108,13 +108,14 @@ def mantel(
 def similarity_tables(
     records: Iterable[CellRecord],
     kept: Callable[[CellRecord], Alive],
-    hits: Callable[[CellRecord], Bits],
+    hits: Callable[[CellRecord], Bits] | None,
 ) -> dict[str, pd.DataFrame]:
     """The tables ``token_overlap``, ``method_similarity`` and ``mantel_test``.
 
     `records` are the cells that reduce; of a stochastic method the first seed stands for all.
     `kept` gives the patch tokens that survive in the tracked images, `hits` the images (n,) on
-    which a cell is right.
+    which a cell is right; None where an image is not right or wrong: then sets of tokens alone are
+    compared.
     """
     overlaps: list[dict[str, Any]] = []
     similarities: list[dict[str, Any]] = []
@@ -122,7 +123,7 @@ def similarity_tables(
     for (backbone, budget), members in _by_budget(records).items():
         columns = {"backbone": backbone, "budget": budget}
         alive = {record.label: kept(record) for record in members}
-        right = {record.label: hits(record) for record in members}
+        right = {record.label: hits(record) for record in members} if hits else {}
         sites: set[int] = set()
         for sets in alive.values():
             sites |= sets.keys()
@@ -137,6 +138,8 @@ def similarity_tables(
                 row = {"block": block, "iou": iou, "chance": chance, "correlation": phi}
                 overlaps.append(pair | row)
             choice = rank_correlation(depths[one], depths[other])
+            if not right:
+                continue
             answer = kappa(right[one], right[other])
             chosen_alike[i, j] = chosen_alike[j, i] = choice
             right_alike[i, j] = right_alike[j, i] = answer

@@ -23,9 +23,10 @@ from suite.stats.blind_baselines import (
 from suite.stats.compare import Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.stats.hits import Hits
+from suite.stats.overlap import Overlaps
 from suite.stats.verdict import Verdict, verdict
 from suite.store.results import Results
-from suite.store.schema import TABLES, CellRecord
+from suite.store.schema import SEGMENTATION, TABLES, CellRecord
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,17 @@ def outcomes_at(
 
 
 def outcomes_of(label: str, seeds: Sequence[CellRecord], results: Results) -> Outcomes:
-    """Correctness in the cells of one method, one a seed."""
-    # All seeds see the same images in the same order, so they stack to (S, n).
+    """Outcomes in the cells of one method, one a seed."""
+    first = seeds[0]
+    place = first.removed_share, first.kind, first.coarse
+    # All seeds see the same images in the same order, so they stack to (S, n, ...).
+    if first.task == SEGMENTATION.name:
+        found = [results.pixels(record.key) for record in seeds]
+        pixels = np.stack([of_seed for _, of_seed in found])
+        return Overlaps(label, pixels, found[0][0], *place)
     hits = [results.hits(record.key) for record in seeds]
     correct = np.stack([right for _, right in hits])
-    first = seeds[0]
-    return Hits(label, correct, hits[0][0], first.removed_share, first.kind, first.coarse)
+    return Hits(label, correct, hits[0][0], *place)
 
 
 def reference_of(

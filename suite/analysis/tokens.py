@@ -12,7 +12,7 @@ from suite.analysis.similarity import similarity_tables
 from suite.plan.prepare import Prepared
 from suite.stats.correctness import Bits
 from suite.store.results import Alive, Results
-from suite.store.schema import TABLES, CellRecord
+from suite.store.schema import CLASSIFICATION, TABLES, CellRecord
 
 PER_METHOD = 16  # first errors of each method
 READ = ("image", "label_true", "prediction", "kl")
@@ -25,23 +25,27 @@ def token_tables(
     """All tables of single tokens and images of a comparison."""
     reducing = reduced_cells(records)
     dense = {name: cell.key for name, cell in prepared.dense.items()}
-    errors = first_errors_table(dense, reducing, lambda key: results.outcomes(key, READ))
+    errors = first_errors_table(dense, reducing, results)
     tables = kept_tables(prepared, results, reducing)
 
     def kept_patches(record: CellRecord) -> Alive:
         return results.alive(record.key, prepared.models[record.backbone].special_places)
-
-    def hits(record: CellRecord) -> Bits:
-        return results.hits(record.key)[1]
 
     done = {record.key for record in records if record.status == "ok" and record.shown}
     cells = [cell for cell in prepared.cells if cell.key in done]
     return {
         **tables,
         "first_errors": errors,
-        **similarity_tables(reducing, kept_patches, hits),
+        **similarity_tables(reducing, kept_patches, hits_of(results)),
         **gallery_tables(prepared, cells, errors),
     }
+
+
+def hits_of(results: Results) -> Callable[[CellRecord], Bits] | None:
+    """Gives the images (n,) on which a cell is right; None of a task without right images."""
+    if results.task != CLASSIFICATION:
+        return None
+    return lambda record: results.hits(record.key)[1]
 
 
 def reduced_cells(records: Iterable[CellRecord]) -> list[CellRecord]:
@@ -101,14 +105,21 @@ def patch_counts(prepared: Prepared, results: Results, record: CellRecord) -> pd
 def first_errors_table(
     dense: Mapping[str, str],
     records: Iterable[CellRecord],
-    outcomes: Callable[[str], pd.DataFrame],
+    results: Results,
 ) -> pd.DataFrame:
     """For each method the `PER_METHOD` images on which it goes wrong first, and at which budget.
 
     First is at the smallest budget, and there with the largest divergence from the dense model; the
     rows are in this order. `dense` gives the key of each backbone's dense cell, `records` are the
-    cells that reduce, and `outcomes` reads those of a key, all with the images in one order.
+    cells that reduce. Empty of a task without right images.
     """
+
+    def outcomes(key: str) -> pd.DataFrame:
+        return results.outcomes(key, READ)
+
+    columns = list(TABLES["first_errors"].columns)
+    if results.task != CLASSIFICATION:
+        return pd.DataFrame(columns=columns)
     members: dict[tuple[str, str], list[CellRecord]] = {}
     for record in records:
         # The first seed stands for all.
@@ -131,7 +142,6 @@ def first_errors_table(
         # Budgets ascend, so the head is what goes wrong first.
         first = pd.concat(errors).head(PER_METHOD)
         frames.append(first.assign(backbone=backbone, label=label))
-    columns = list(TABLES["first_errors"].columns)
     if not frames:
         return pd.DataFrame(columns=columns)
     return pd.concat(frames, ignore_index=True)[columns]

@@ -32,6 +32,7 @@ from suite.sensitivity.spec import SensitivitySpec
 from suite.stats.schedules import read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
+from suite.store.schema import TASKS
 from suite.system.atomic_files import write_json
 
 
@@ -78,7 +79,8 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     headline = Headline("", [], [], [], [])
     if compared:
         images = compared[0].images
-        results = Results(store, [images])
+        classes = len(compared[0].dataset.get("classes") or ()) or 2
+        results = Results(store, [images], TASKS[compared[0].dense.task], classes)
         records = list(union.cells.values())
         measured = tuple(dict.fromkeys(record.backbone for record in records if record.shown))
         common = compared[0].comparison.model_copy(
@@ -91,7 +93,6 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         tables |= schedule_tables(merged_answers(runs, union, results, requested))
         verdicts = read_schedules_table(tables["schedules"])
         tables["ranking"] = ranking_table(statistics, verdicts)
-        classes = len(compared[0].dataset.get("classes") or ()) or 2
         warnings = run_warnings(statistics, common, classes, {})
         # What was doubtful in a run is so in the report of all.
         own = [str(text) for run in compared for text in run.headline.get("warnings") or ()]

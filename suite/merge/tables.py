@@ -10,12 +10,11 @@ from backbones import BACKBONES, without_weights
 from backbones.base import Backbone
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.similarity import similarity_tables
-from suite.analysis.tokens import READ, first_errors_table, reduced_cells
+from suite.analysis.tokens import first_errors_table, hits_of, reduced_cells
 from suite.analysis.write import Tables
 from suite.merge.finished_run import FinishedRun, is_dense
 from suite.merge.namesakes import tables_of
 from suite.merge.union import Union
-from suite.stats.correctness import Bits
 from suite.store.results import Alive, Results
 from suite.store.schema import CellRecord
 
@@ -104,16 +103,11 @@ def tables_of_pairs(union: Union, results: Results) -> Tables:
         special = models[record.backbone].special_places
         return union.source[record.key].alive(record, special)
 
-    def hits(record: CellRecord) -> Bits:
-        return results.hits(record.key)[1]
-
     known = [record for record in reducing if record.backbone in models]
     mixers = {name: mixer_of(model) for name, model in models.items()}
     return {
-        "first_errors": first_errors_table(
-            dense, reducing, lambda key: results.outcomes(key, READ)
-        ),
-        **similarity_tables(known, kept_patches, hits),
+        "first_errors": first_errors_table(dense, reducing, results),
+        **similarity_tables(known, kept_patches, hits_of(results)),
         **mamba_vs_attention_tables(mixers, records, results),
     }
 

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from suite.stats.confusion import overlaps, summed
 from suite.store.run_folder import Store
 from suite.store.schema import CLASSIFICATION, Task
 
 HIT_COLUMNS = ("image", "label_true", "prediction")
+PIXEL_COLUMNS = ("image", "confusion", "pixels")
 FILES_AT_ONCE = 64  # files of token counts in memory together
 MAX_TRACKED = 256  # images of a run whose surviving tokens are kept one by one
 Alive = dict[int, NDArray[np.bool_]]
@@ -34,13 +36,19 @@ def tracked_subset(indices: NDArray[np.int64]) -> NDArray[np.int64]:
 class Results:
     """The finished shards of a run, of these images each.
 
-    What statistics read again and again stays in memory: a bit an image, and counts of tokens.
+    What statistics read again and again stays in memory: a bit an image, or its pixels of each
+    class, and counts of tokens.
     """
 
     def __init__(
-        self, store: Store, shards: Sequence[NDArray[np.int64]], task: Task = CLASSIFICATION
+        self,
+        store: Store,
+        shards: Sequence[NDArray[np.int64]],
+        task: Task = CLASSIFICATION,
+        classes: int = 0,
     ) -> None:
-        self.store, self.shards, self.task = store, shards, task
+        """`classes` are those of the data, which segmentation needs to know."""
+        self.store, self.shards, self.task, self.classes = store, shards, task, classes
         # Their bits are stored without numbers: how many a shard has is worked out anew.
         listing = store.listing()
         tracked = tracked_subset(listing.numbers if listing else np.concatenate(shards))
@@ -48,6 +56,7 @@ class Results:
         self._filled = [index for index, images in enumerate(shards) if len(images)]
         self._tracked = [len(np.intersect1d(images, tracked)) for images in shards]
         self._hits: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+        self._pixels: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._counts: dict[str, pd.DataFrame] = {}
 
     def outcomes(self, key: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -77,6 +86,19 @@ class Results:
                 break
         right = frame.prediction.to_numpy() == frame.label_true.to_numpy()
         self._hits[key] = images, np.packbits(right)
+
+    def pixels(self, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the images (n,) of cell `key`, and the pixels of each class (n, 2, K).
+
+        Those in both truth and prediction, and those in either (`suite.stats.overlap`).
+        """
+        if key not in self._pixels:
+            frame = self.outcomes(key, PIXEL_COLUMNS)
+            of_images = []
+            for codes, counts in zip(frame.confusion, frame.pixels, strict=True):
+                of_images.append(overlaps(summed([codes], [counts], self.classes)))
+            self._pixels[key] = frame.image.to_numpy(), np.stack(of_images)
+        return self._pixels[key]
 
     def token_counts(self, key: str) -> pd.DataFrame:
         """Counts of surviving tokens of cell `key` by block and position, summed over images."""
