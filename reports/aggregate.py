@@ -183,15 +183,15 @@ def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
     return [later[round(index)] for index in indices]
 
 
-def audit(run: Run, correct: Mapping[str, pd.Series]) -> tuple[int, list[str]]:
-    """Recompute top-1 from the outcomes.
+def audit(run: Run, recomputed: Mapping[str, float]) -> tuple[int, list[str]]:
+    """Compare accuracies with those `recomputed` from the outcomes.
 
     Returns how many cells agree with their record, and the keys of those that do not.
     """
     stored = run.every_cell.set_index("key")["top1"]
     differ = []
-    for key, right in correct.items():
+    for key, accuracy in recomputed.items():
         # negated, so that NaN counts as a difference
-        if not abs(float(right.mean()) - float(stored[key])) < 5e-7:
+        if not abs(accuracy - float(stored[key])) < 5e-7:
             differ.append(key)
-    return len(correct) - len(differ), differ
+    return len(recomputed) - len(differ), differ

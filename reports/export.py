@@ -22,11 +22,12 @@ from reports.report_data import ReportData
 from reports.run import KINDS, Row, Run, json_object, load, mapping, outcomes
 from reports.tables import csv, results_md, results_tex
 from suite.store.schema import (
-    CLASSIFICATION,
     MEANINGS,
     SHOWN,
+    TASKS,
     CellRecord,
     ClassificationMetrics,
+    SegmentationMetrics,
     described,
 )
 
@@ -36,7 +37,7 @@ NESTED = ("options", "composition", "removals", "lengths", "adaptive", "sites")
 
 # Columns and their meaning, by the part of the run folder that has the values.
 RECORD = described(CellRecord)
-METRICS = described(ClassificationMetrics)
+METRICS = described(ClassificationMetrics) | described(SegmentationMetrics)
 # These have columns by kind, by convention or by metric.
 SPLIT = {"run", "flops", "total", "removed", "metrics"}
 FROM_CELL = {name: text for name, text in RECORD.items() if name not in SPLIT}
@@ -95,7 +96,9 @@ for _name in TOTALS:
 COLUMNS |= {name: MEANINGS[stored] for name, stored in PAIRED.items()}
 COLUMNS |= TIMING | SETTINGS | PROVENANCE
 CELL = ("run", "key", "backbone", "label", "role", "schedule", "cls_window", "budget", "seed")
-IMAGE_COLUMNS = {name: COLUMNS[name] for name in CELL} | dict(CLASSIFICATION.outcomes)
+IMAGE_COLUMNS = {name: COLUMNS[name] for name in CELL}
+for _task in TASKS.values():
+    IMAGE_COLUMNS |= _task.outcomes
 
 
 def cell_rows(folder: Path) -> list[Row]:

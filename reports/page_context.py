@@ -112,7 +112,7 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "unstated": aggregate.unstated(run),
         "unfinished": aggregate.unfinished(run).to_dict("records"),
         "sections": sections,
-        "audit": aggregate.audit(run, report.correct),
+        "audit": aggregate.audit(run, report.recomputed),
         "environment": _flat(environment),
         "machine": str(environment.get("gpu") or environment.get("cpu") or ""),
         "command": command,

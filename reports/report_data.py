@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import aggregate, page_panels
-from reports.run import Run, correctness
+from reports.run import Run, recomputed
 from reports.style import Look, looks
 from reports.titles import titled, titles_by_name
 from reports.token_overlay import Pixels
@@ -24,8 +24,8 @@ class ReportData:
 
     ``labels`` is the order in which methods are drawn, ``looks`` their titles, colours and markers.
     ``names`` are titles by the names with which labels begin.
-    ``marks`` compares methods with the blind baselines, by backbone and budget. ``correct`` is, by
-    key of a cell, whether each image was classified correctly.
+    ``marks`` compares methods with the blind baselines, by backbone and budget. ``recomputed``
+    is, by key of a cell, its accuracy from the outcomes of images.
     """
 
     run: Run
@@ -38,7 +38,7 @@ class ReportData:
     blocks: pd.DataFrame
     pictures: dict[int, Pixels]
     shape: tuple[int, int] | None
-    correct: dict[str, pd.Series]
+    recomputed: dict[str, float]
     marks: dict[tuple[str, float], BlindComparison]
 
     @classmethod
@@ -67,7 +67,7 @@ class ReportData:
             blocks=aggregate.by_block(run),
             pictures=shown,
             shape=page_panels.grid_shape(run, shown),
-            correct=correctness(run),
+            recomputed=recomputed(run),
             marks=read_blind_table(run.blind_comparison, order),
         )
 

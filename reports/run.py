@@ -13,14 +13,29 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
-from suite.stats import metric
+from suite.stats.confusion import overlaps, summed
+from suite.stats.metric import METRICS as BY_TASK
 from suite.stats.metric import TOP1, Metric
+from suite.stats.overlap import mean_iou
 from suite.store.find_run import run_spec
-from suite.store.schema import SHOWN, TABLES, ClassificationMetrics, check_schema
+from suite.store.schema import (
+    SHOWN,
+    TABLES,
+    ClassificationMetrics,
+    SegmentationMetrics,
+    check_schema,
+)
 
 Row = dict[str, Any]
 STATUSES = ("ok", "skipped", "failed")
-METRICS = tuple(ClassificationMetrics.model_fields)
+METRICS = tuple(
+    dict.fromkeys([*ClassificationMetrics.model_fields, *SegmentationMetrics.model_fields])
+)
+# Columns of the outcomes of images that are read.
+ANSWERS = {
+    "classification": ("image", "label_true", "prediction"),
+    "segmentation": ("image", "confusion", "pixels"),
+}
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
 TIMING = ("seconds", "images_per_second", "reduction_share")
 # Columns of `Run.cells`.
@@ -108,11 +123,16 @@ class Run:
         return "videos" if self.dataset.get("kind") == "videos" else "images"
 
     @property
-    def metric(self) -> Metric:
-        """What methods are compared by: top-1, or what the task of the run has instead."""
+    def task(self) -> str:
+        """What was named: images (`classification`), or pixels (`segmentation`)."""
         specs = [self.spec, *map(mapping, mapping(self.spec.get("runs")).values())]
-        tasks = [str(spec.get("task")) for spec in specs]
-        return next((metric.METRICS[task] for task in tasks if task in metric.METRICS), TOP1)
+        dense = any(spec.get("task") == "segmentation" for spec in specs)
+        return "segmentation" if dense else "classification"
+
+    @property
+    def metric(self) -> Metric:
+        """What methods are compared by."""
+        return BY_TASK[self.task]
 
     @property
     def chance(self) -> float | None:
@@ -181,9 +201,9 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
 
 
 def outcomes(run: Run, key: str) -> pd.DataFrame:
-    """Outcomes of cell `key`, all its shards in order; without rows if there are none."""
+    """Answers of cell `key` on images, all its shards in order; without rows if there are none."""
     files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
-    columns = ("image", "label_true", "prediction")
+    columns = ANSWERS[run.task]
     frames = [read_frame(inside(file, run.folder), columns) for file in files]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if len(frame) and frame["image"].duplicated().any():
@@ -193,16 +213,29 @@ def outcomes(run: Run, key: str) -> pd.DataFrame:
     return frame
 
 
-def correctness(run: Run) -> dict[str, pd.Series]:
-    """By key of the finished cells with outcomes, whether the cell is right on each image."""
-    correct = {}
+def recomputed(run: Run) -> dict[str, float]:
+    """Accuracy of the finished cells with outcomes, by their keys, from these outcomes."""
+    accuracies = {}
     cells = run.every_cell
     for key in cells.loc[cells["status"] == "ok", "key"]:
         rows = outcomes(run, str(key))
-        if len(rows.columns):
-            right = rows["label_true"] == rows["prediction"]
-            correct[str(key)] = pd.Series(right.to_numpy(), index=rows["image"])
-    return correct
+        if not len(rows.columns):
+            continue
+        if run.task == "segmentation":
+            accuracies[str(key)] = _miou(run, rows)
+        else:
+            accuracies[str(key)] = float((rows["label_true"] == rows["prediction"]).mean())
+    return accuracies
+
+
+def _miou(run: Run, rows: pd.DataFrame) -> float:
+    """Mean IoU of the images of one cell; NaN where the outcomes do not fit the classes."""
+    classes = len(sequence(run.dataset.get("classes")))
+    try:
+        matrix = summed(list(rows["confusion"]), list(rows["pixels"]), classes)
+    except (IndexError, ValueError):
+        return math.nan
+    return float(mean_iou(overlaps(matrix)))
 
 
 def _spec(folder: Path) -> Row:
@@ -258,6 +291,9 @@ def _cell(cell: Row, key: str, convention: str) -> Row:
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
     row: Row = {name: cell.get(name) for name in (*TEXTS, *FIELDS)}
     row |= {name: metrics.get(name) for name in METRICS}
+    if cell.get("task") == "segmentation":
+        # The figures by which cells are compared have one name here.
+        row |= {"top1": metrics.get("miou"), "dense_top1": metrics.get("dense_miou")}
     row |= {name: flops.get(name) for name in KINDS}
     row["key"] = key
     row["label"] = cell.get("label") or cell.get("spec") or cell.get("method") or key

@@ -20,6 +20,7 @@ from backbones.common.errors import UserError
 from suite.store.schema import BYTES, INDICES, LISTS, TEXTS, WHOLE
 from suite.store.schema import TRUTHS as NULLABLE
 
+PAIRS = ("confusion", "pixels")  # of classes, in outcomes of segmentation
 AGAIN = "delete the file and run the command of this run again"
 MOST = 1e30  # of a measurement
 MOST_ROWS = 20_000_000
@@ -123,6 +124,8 @@ def _typed(values: pd.Series, column: str, path: Path) -> pd.Series:
         return values
     if column in LISTS:
         return values.map(lambda value: _owners(value, column, path))
+    if column in PAIRS:
+        return values.map(lambda value: _counts(value, column, path))
     if column in BYTES:
         if not values.map(lambda value: isinstance(value, bytes)).all():
             raise _wrong(path, column, "image files")
@@ -180,6 +183,15 @@ def _owners(value: Any, column: str, path: Path) -> Any:
         if whole and value.min() >= -2 and value.max() < value.size:
             return value
     raise _wrong(path, column, "lists of places")
+
+
+def _counts(value: Any, column: str, path: Path) -> Any:
+    """Return whole numbers from 0 on, of which there may be none."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        whole = np.issubdtype(value.dtype, np.integer)
+        if not value.size or (whole and value.min() >= 0 and value.max() <= LARGEST):
+            return value.astype(np.int64)
+    raise _wrong(path, column, "lists of counts")
 
 
 def _wrong(path: Path, column: str, wanted: str) -> UserError:

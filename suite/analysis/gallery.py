@@ -14,6 +14,7 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
+from suite.analysis.segmented import segmented_images
 from suite.data import pictured
 from suite.data.base import Dataset
 from suite.evaluation.adaptive import Adaptive, evaluate_adaptive
@@ -32,7 +33,8 @@ def gallery_tables(
 ) -> dict[str, pd.DataFrame]:
     """The tables ``gallery`` and ``images``, of the spec's images and of first errors.
 
-    `cells` are those that succeeded. Without images in the spec there is no gallery.
+    Of segmentation also ``segmented``. `cells` are those that succeeded. Without images in the spec
+    there is no gallery.
     """
     wanted = prepared.spec.gallery
     if not isinstance(wanted, int):
@@ -48,17 +50,22 @@ def gallery_tables(
     why = errors | dict.fromkeys(chosen, drawn)
     index = torch.tensor([*chosen, *(image for image in errors if image not in chosen)])
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
-    frames = []
+    frames, segmented = [], []
     for name, model in prepared.backbones.items():
         # one clip of a video: its tokens are drawn, not the mean of its views
-        samples = prepared.data[name].once().samples(index.numpy(), model.image_size)
+        data = prepared.data[name].once()
+        samples = data.samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
+        if members and model.task == "segmentation":
+            truth = data.truths(index.numpy(), model.image_size)
+            segmented.append(segmented_images(model, images, index, truth, members))
         if members:
             frames.append(gallery_in_parts(model, images, index, labels, members))
     # One picture an image for all backbones, so the sharpest.
     name, largest = max(prepared.backbones.items(), key=lambda item: item[1].image_size)
-    return {
+    found = {"segmented": pd.concat(segmented, ignore_index=True)} if segmented else {}
+    return found | {
         "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         "images": picture_table(prepared.data[name], index, largest.image_size, why),
     }
@@ -184,9 +191,8 @@ def _rows(
     labels: Tensor,
 ) -> list[dict[str, Any]]:
     """One row for each image of one cell after one site."""
-    # fp64, so that a confidence near 1 is not rounded to it
-    confidence, prediction = logits.double().softmax(1).cpu().max(1)
-    dense_confidence, dense_prediction = dense.double().softmax(1).cpu().max(1)
+    prediction, confidence = answers(logits)
+    dense_prediction, dense_confidence = answers(dense)
     rows = []
     for row in range(len(index)):
         rows.append(
@@ -206,6 +212,19 @@ def _rows(
             }
         )
     return rows
+
+
+def answers(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The class (B,) that each image is given, and its softmax (B,); -1 and NaN where pixels are.
+
+    `segmented_images` has the answers of segmentation.
+    """
+    if logits.ndim > 2:
+        nothing = torch.full((len(logits),), -1)
+        return nothing, torch.full((len(logits),), torch.nan)
+    # fp64, so that a confidence near 1 is not rounded to it
+    confidence, prediction = logits.double().softmax(1).cpu().max(1)
+    return prediction, confidence
 
 
 def picture_table(

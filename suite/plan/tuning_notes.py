@@ -25,7 +25,7 @@ def notes_on_settings(prepared: Prepared, in_full: bool = True) -> list[str]:
         wanted |= dict.fromkeys(_to_tune(prepared, backbone))
     # Sites that differ between backbones are in no one command.
     specs = {prepared.spec_on(name).sites: prepared.spec_on(name) for name in prepared.settings}
-    if wanted and len(specs) == 1:
+    if wanted and len(specs) == 1 and prepared.spec.task == "classification":
         (spec,) = specs.values()
         command = tune_command(spec, prepared.dataset, list(wanted))
         notes.append(

@@ -344,7 +344,7 @@ CLASSIFICATION = Task(
     {
         "image": "number of the image in its data set",
         "label_true": "number of its class",
-        "prediction": "number of the class that was named",
+        "prediction": "number of the class that was named; -1 in segmentation",
         "top5": "whether its class is among the five best",
         "loss": "cross-entropy, nats",
         "margin": "logit of the true class less the best other",
@@ -426,7 +426,7 @@ TEXTS = {
 WHOLE = {
     "image": "number of the image in its data set",
     "label_true": "number of its class",
-    "prediction": "number of the class that was named",
+    "prediction": "number of the class that was named; -1 in segmentation",
     "dense_prediction": "number of the class that the dense model named",
 }
 # Indices of a grid, of blocks and of seeds: small, so that a report can make room for all of them.
@@ -472,7 +472,8 @@ NUMBERS = {
     "kept_low": "lower end of its 95 % interval, or of the envelope over seeds",
     "kept_high": "upper end of it",
     "foreground_kept": "share of the tokens on the object that are left, in [0, 1]",
-    "confidence": "softmax of the class that was named",
+    "miou": "mean IoU of one image, in [0, 1]",
+    "confidence": "softmax of the class that was named; empty in segmentation",
     "dense_confidence": "softmax of the class that the dense model named",
     "iou": "intersection over union of the tokens kept, mean over images",
     "chance": "the same of random sets of their sizes",
@@ -561,7 +562,9 @@ TRUTHS = {
     "is_reference": "whether it is the method as it is, which the others are compared with",
 }
 LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
-BYTES = {"png": "the pixels under the tokens, as PNG"}
+BYTES = {
+    "png": "the pixels under the tokens, as PNG; in `segmented` the number of the class of each"
+}
 MEANINGS = {**TEXTS, **WHOLE, **INDICES, **NUMBERS, **TRUTHS, **LISTS, **BYTES}
 
 
@@ -677,6 +680,10 @@ TABLES = {
         "dense_confidence",
     ),
     "images": _table("a picture", "image png label_true why"),
+    "segmented": _table(
+        "the classes of a picture's pixels under one cell, or, labelled `truth`, as they are",
+        f"{CELL} image miou png",
+    ),
     "sensitivity_map": _table("a patch before one block", "backbone block frame row col"),
     "sensitivity_agreement": _table(
         "two measures of a token's worth", f"backbone quantity first second {INTERVAL}"

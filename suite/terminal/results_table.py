@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from suite.stats.correctness import counted
+from suite.stats.metric import METRICS
 from suite.store.schema import NOT_STATIC, CellRecord
 from suite.terminal.tables import DENSE, light_table, seed_mean
 
@@ -35,7 +36,8 @@ def title_of(records: Sequence[CellRecord]) -> str:
     """What the table of a backbone shows: where, and the dense model."""
     dense = next(record for record in records if record.method == DENSE)
     images = counted(dense.images, dense.kind, dense.split)
-    return f"top-1 (%) on {dense.backbone}, {images}, dense {seed_mean([dense])}"
+    metric = METRICS[dense.task].name
+    return f"{metric} (%) on {dense.backbone}, {images}, dense {seed_mean([dense])}"
 
 
 def comparison_table(records: Sequence[CellRecord]) -> Table:

@@ -19,7 +19,7 @@ from backbones.common.errors import UserError
 from reports import aggregate
 from reports.report_data import ReportData
 from reports.results_table import results
-from reports.run import correctness, load, outcomes
+from reports.run import load, outcomes, recomputed
 from reports.tables import compact_tex
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -111,13 +111,13 @@ def test_top1_is_recomputed_from_outcomes(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     run = load(folder)
     done = run.cells[run.cells["status"] == "ok"]
-    assert aggregate.audit(run, correctness(run)) == (len(done), [])
+    assert aggregate.audit(run, recomputed(run)) == (len(done), [])
     assert len(outcomes(run, done["key"].iloc[0])) == 400
     path = folder / "cells" / f"{done['key'].iloc[0]}.json"
     cell = json.loads(path.read_text())
     cell["metrics"]["top1"] += 0.01
     path.write_text(json.dumps(cell))
-    assert aggregate.audit(load(folder), correctness(run)) == (len(done) - 1, [cell["key"]])
+    assert aggregate.audit(load(folder), recomputed(run)) == (len(done) - 1, [cell["key"]])
 
 
 def test_lift_is_the_ratio_and_missing_where_nothing_is_left(fresh: Callable[[], Path]) -> None:
