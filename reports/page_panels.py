@@ -123,9 +123,9 @@ def gallery_panel(
         reason = str(why.get(image) or "")
         images.append({"id": image, "src": data_uri(pixels), "why": reason})
 
-    def answer(prediction: Any, confidence: Any) -> Row:
-        name, right = run.class_name(prediction), int(prediction) == int(truth)
-        return {"name": name, "share": percent(confidence, 0), "right": right}
+    def answer(whose: str = "") -> Row:
+        name, share, right = run.answer(row, whose)
+        return {"name": name, "share": percent(share, 0), "right": right}
 
     items: list[Row] = []
     for (label, budget, picture), rows in part.groupby(["label", "budget", "image"], sort=False):
@@ -133,7 +133,7 @@ def gallery_panel(
         index, truth = number[int(str(picture))], row["label_true"]
         # the same in every row of the picture
         images[index]["truth"] = run.class_name(truth)
-        images[index]["dense"] = answer(row["dense_prediction"], row["dense_confidence"])
+        images[index]["dense"] = answer("dense_")
         owners = dict(zip(rows["block"].astype(int), rows["owner"], strict=True))
         items.append(
             {
@@ -141,7 +141,7 @@ def gallery_panel(
                 "u": float(str(budget)),
                 "i": index,
                 "o": [_packed(_owners(owners, block, wide)) for block in blocks],
-                "a": answer(row["prediction"], row["confidence"]),
+                "a": answer(),
             }
         )
     return {

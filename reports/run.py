@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from backbones.common.documents import inside, read_json, read_yaml
@@ -69,6 +70,14 @@ COMMON = (
     "gallery",
     "images",
 )
+
+
+class Answer(NamedTuple):
+    """What is written below a picture: a name, how sure or how good, and whether it is right."""
+
+    name: str
+    share: float
+    right: bool
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,18 @@ class Run:
         classes = self.dataset.get("classes")
         return 1 / len(classes) if isinstance(classes, list) and len(classes) > 1 else None
 
+    def answer(self, row: Mapping[Any, Any], whose: str = "") -> Answer:
+        """What a cell says of a picture of the gallery; `whose` is ``dense_`` for the dense model.
+
+        Of segmentation it is the picture's mean IoU, right where it is not below the dense one's.
+        """
+        share = float(row[f"{whose}confidence"])
+        if self.task == "segmentation":
+            right = bool(whose) or share >= float(row["dense_confidence"])
+            return Answer(self.metric.name, share, right)
+        prediction = int(row[f"{whose}prediction"])
+        return Answer(self.class_name(prediction), share, prediction == int(row["label_true"]))
+
     def class_name(self, index: Any) -> str:
         """Name of class `index`, or its number if the data set names none."""
         classes = self.dataset.get("classes")
@@ -182,6 +203,9 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         raise UserError(
             f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"
         )
+    segmented = _table(folder, "segmented", TABLES["segmented"].columns)
+    if len(segmented):
+        tables["gallery"] = with_mious(tables["gallery"], segmented)
     smaller = _smaller(cells, cells.pop("beside"))
     # A cell without a role is shown, so that nothing is lost of a record that somebody made.
     shown = cells["role"].isin(["", *SHOWN])
@@ -197,6 +221,21 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         headline=_optional_json(folder / "analyses" / "headline.json", folder),
         others=more,
         **tables,
+    )
+
+
+def with_mious(gallery: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFrame:
+    """The table ``gallery`` of segmentation, whose answers are as good as their picture's mIoU."""
+    cell = ["backbone", "label", "budget", "image", "seed"]
+    whole = segmented[segmented["label"] == "none"]
+    mious = segmented.drop_duplicates(cell).set_index(cell)["image_miou"]
+    dense = whole.drop_duplicates(["backbone", "image"]).set_index(["backbone", "image"])[
+        "image_miou"
+    ]
+    own = gallery.set_index(cell).index.map(mious.to_dict())
+    beside = gallery.set_index(["backbone", "image"]).index.map(dense.to_dict())
+    return gallery.assign(
+        confidence=np.array(own, np.float64), dense_confidence=np.array(beside, np.float64)
     )
 
 

@@ -156,15 +156,17 @@ def _truth(run: Run, row: Mapping[Any, Any], room: float) -> str:
     return wrapped(f"true: {run.class_name(row['label_true'])[:20]}", room, 6)
 
 
-def _in_lines(run: Run, prediction: Any, share: str, room: float) -> str:
+def _in_lines(name: str, share: str, room: float) -> str:
     """Return an answer in lines that fit below a panel, also with a cross before them."""
-    return wrapped(f"{run.class_name(prediction)[:14]} {share} %", room - 0.15, 6)
+    return wrapped(f"{name[:14]} {share} %", room - 0.15, 6)
 
 
 def extra_lines(run: Run, rows: pd.DataFrame, room: float) -> int:
     """Return how many lines the longest answer of gallery rows has beyond the first."""
-    answers = pd.concat([rows["prediction"], rows["dense_prediction"]]).unique()
-    return max([0, *(_in_lines(run, one, "100", room).count("\n") for one in answers)])
+    named = set()
+    for row in rows.to_dict("records"):
+        named |= {run.answer(row).name, run.answer(row, "dense_").name}
+    return max([0, *(_in_lines(name, "100", room).count("\n") for name in named)])
 
 
 def answer(
@@ -180,9 +182,7 @@ def answer(
     `whose` is ``dense_`` for the dense model's. Whether it is `right` is read from the row if it is
     not known already.
     """
-    prediction = row[f"{whose}prediction"]
-    if right is None:
-        right = int(prediction) == int(row["label_true"])
-    share = percent(row[f"{whose}confidence"], 0)
-    words = f"{'' if right else '× '}{_in_lines(run, prediction, share, room)}"
+    given = run.answer(row, whose)
+    right = given.right if right is None else right
+    words = f"{'' if right else '× '}{_in_lines(given.name, percent(given.share, 0), room)}"
     axes.set_xlabel(words, fontsize=6, labelpad=2, color=INK["light"] if right else "#b3261e")

@@ -31,6 +31,7 @@ from reports.sections import (
     reproduced,
     retrained,
     schedules,
+    segmentation,
     sensitivity_class_token,
     sensitivity_estimates,
     sensitivity_layers,
@@ -44,6 +45,7 @@ from reports.sections import (
 MODULES: tuple[Any, ...] = (
     reproduced,
     retrained,
+    segmentation,
     breaks,
     families,
     ablation,

@@ -35,7 +35,13 @@ def segmented_images(
     rows = []
     for row, number in enumerate(index.tolist()):
         place = {"backbone": cells[0].backbone, "image": number}
-        own = {"label": TRUTH, "budget": None, "seed": 0, "miou": 1.0, "png": as_png(truth[row])}
+        own = {
+            "label": TRUTH,
+            "budget": None,
+            "seed": 0,
+            "image_miou": 1.0,
+            "png": as_png(truth[row]),
+        }
         rows.append(place | own)
         one = slice(row, row + 1)
         for cell, logits in answered(model, images[one], index[one], cells):
@@ -47,7 +53,7 @@ def segmented_images(
                     "label": cell.label,
                     "budget": cell.budget,
                     "seed": cell.seed,
-                    "miou": image_miou(named, truth[row], logits.shape[1]),
+                    "image_miou": image_miou(named, truth[row], logits.shape[1]),
                     "png": as_png(named),
                 }
             )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from suite.analysis.ablation import ablation_brief, ablation_tables
 from suite.analysis.brief import brief
+from suite.analysis.class_ious import class_iou_tables
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.published_accuracy import published_result
@@ -47,6 +48,7 @@ def paired_tables(
     tables["token_matched"] = token_matched_table(prepared, records, results, statistics)
     tables |= schedule_tables(schedule_answers(prepared, records, results))
     tables["ranking"] = ranking_table(statistics, read_schedules_table(tables["schedules"]))
+    tables |= class_iou_tables(records, results)
     if prepared.spec.axes:
         tables |= ablation_tables(records, prepared.spec, prepared.methods, results)
     return tables

@@ -8,6 +8,7 @@ import pandas as pd
 
 from backbones import BACKBONES, without_weights
 from backbones.base import Backbone
+from suite.analysis.class_ious import class_iou_tables
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.similarity import similarity_tables
 from suite.analysis.tokens import first_errors_table, hits_of, reduced_cells
@@ -109,6 +110,7 @@ def tables_of_pairs(union: Union, results: Results) -> Tables:
         "first_errors": first_errors_table(dense, reducing, results),
         **similarity_tables(known, kept_patches, hits_of(results)),
         **mamba_vs_attention_tables(mixers, records, results),
+        **class_iou_tables(records, results),
     }
 
 

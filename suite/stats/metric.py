@@ -12,14 +12,16 @@ class Metric:
     ``name``   within a sentence
     ``title``  at its beginning, and as the head of a column
     ``axis``   below an axis, without a unit
+    ``test``   by which two methods are compared on the same images
     """
 
     name: str
     title: str
     axis: str
+    test: str
 
 
-TOP1 = Metric("top-1", "Top-1", "top-1 accuracy")
-MIOU = Metric("mIoU", "mIoU", "mean IoU")
+TOP1 = Metric("top-1", "Top-1", "top-1 accuracy", "the exact paired test")
+MIOU = Metric("mIoU", "mIoU", "mean IoU", "a test that exchanges the two image by image")
 METRICS = {"classification": TOP1, "segmentation": MIOU}
 """By task."""

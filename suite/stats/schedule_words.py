@@ -24,7 +24,7 @@ REVERSED = "depending on the schedule"
 STATES: tuple[State, ...] = ("ahead", "behind", "open")
 RULE = (
     "Equal schedules: both methods of a pair follow the same one, each with its own class-token "
-    "window. Ahead and behind are by the exact paired test, Holm-corrected over the schedules; the "
+    "window. Ahead and behind are by the paired test, Holm-corrected over the schedules; the "
     "rest is open. An order that holds, or is not reversed: ahead under at least one schedule, "
     "behind under none."
 )

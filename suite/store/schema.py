@@ -426,6 +426,7 @@ TEXTS = {
 WHOLE = {
     "image": "number of the image in its data set",
     "label_true": "number of its class",
+    "class_number": "number of a class",
     "prediction": "number of the class that was named; -1 in segmentation",
     "dense_prediction": "number of the class that the dense model named",
 }
@@ -472,7 +473,9 @@ NUMBERS = {
     "kept_low": "lower end of its 95 % interval, or of the envelope over seeds",
     "kept_high": "upper end of it",
     "foreground_kept": "share of the tokens on the object that are left, in [0, 1]",
-    "miou": "mean IoU of one image, in [0, 1]",
+    "image_miou": "mean IoU of one image, over the classes that occur in it, in [0, 1]",
+    "class_iou": "intersection over union of the pixels of a class, in [0, 1]; empty of one "
+    "that is neither there nor named",
     "confidence": "softmax of the class that was named; empty in segmentation",
     "dense_confidence": "softmax of the class that the dense model named",
     "iou": "intersection over union of the tokens kept, mean over images",
@@ -680,9 +683,13 @@ TABLES = {
         "dense_confidence",
     ),
     "images": _table("a picture", "image png label_true why"),
+    "class_ious": _table(
+        "a class under a method, its pixels added up over all images",
+        "backbone label budget class_number class_iou",
+    ),
     "segmented": _table(
         "the classes of a picture's pixels under one cell, or, labelled `truth`, as they are",
-        f"{CELL} image miou png",
+        f"{CELL} image image_miou png",
     ),
     "sensitivity_map": _table("a patch before one block", "backbone block frame row col"),
     "sensitivity_agreement": _table(
