@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from reports.figures.segmentation import class_figure, segmented_figure
-from reports.formatting import budget_name, points
+from reports.formatting import MISSING, budget_name, points
 from reports.report_data import ReportData
 from reports.run import sequence
 from reports.section import Drawing, Frames, Section, Table, stored
@@ -173,5 +173,6 @@ def _table(report: ReportData, rows: pd.DataFrame, classes: list[str]) -> Table:
             keys = zip(frame["backbone"], frame["label"], frame["budget"], strict=True)
             frame[name] = [ious.get((*key, number), np.nan) for key in keys]
     frame["label"] = frame["label"].replace("none", "dense")
+    frame["budget"] = frame["budget"].replace("dense", MISSING)
     digits = dict.fromkeys([*heads.values(), *classes], 1)
     return Table("segmentation", LOSSES, frame.rename(columns=heads), digits)

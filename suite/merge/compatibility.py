@@ -21,7 +21,6 @@ OF_IMAGES = {
     "images": "the number of images",
 }
 OF_COMPARISON = {
-    "task": "the task",
     "protocol": "the protocol",
     "flops_convention": "the FLOPs convention",
     "precision": "the precision",
@@ -46,6 +45,8 @@ def facts(run: FinishedRun) -> dict[str, Any]:
     """What every run of a report that has it must have the same of."""
     settings, environment = run.spec.model_dump(), run.environment
     facts: dict[str, Any] = {}
+    if run.compares:
+        facts["the task"] = settings["task"]
     if "data" in settings:
         # Without its path: the same files may lie elsewhere.
         facts["the data set"] = data_name(settings["data"])

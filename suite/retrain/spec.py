@@ -52,6 +52,13 @@ class RetrainSpec(RunSpec):
     loaders: Annotated[int, Field(ge=0)] = 1
     """Processes that prepare training images ahead of the model."""
 
+    @field_validator("task")
+    @classmethod
+    def _of_images(cls, value: Any) -> Any:
+        if value != "classification":
+            raise ValueError("weights are retrained on classes of images: leave it out")
+        return value
+
     @field_validator("train_images", mode="before")
     @classmethod
     def _counted(cls, value: Any) -> Any:

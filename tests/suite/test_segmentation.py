@@ -1,0 +1,210 @@
+"""Segmentation as a run: from the settings to tables, merged reports, and a page."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+
+import reports
+from backbones.common.errors import UserError
+from reports.aggregate import audit
+from reports.figures.canvas import WIDTH
+from reports.report_data import ReportData
+from reports.run import load
+from reports.sections import needed, sections
+from suite.cli import run as run_cli
+from suite.config.run_spec import RunSpec
+from suite.data import open_dataset
+from suite.data.base import IGNORED
+from suite.merge.merge import merge
+from suite.plan.prepare import prepare
+
+Finished = Callable[..., Path]
+Specs = Callable[..., RunSpec]
+Out = pytest.CaptureFixture[str]
+CLASSES = 3
+SETTINGS: dict[str, Any] = {
+    "task": "segmentation",
+    "backbones": ("vim_mini_linear",),
+    "methods": ("mtr", "delta", "delta[undo=zeros]"),
+    "budgets": (0.4,),
+    "baselines": False,
+    "seeds": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(finished: Finished) -> Path:
+    return finished("segmented", **SETTINGS)
+
+
+def cells(folder: Path) -> list[dict[str, Any]]:
+    """Those of the tables; others run by equal counts of tokens."""
+    found = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+    return [cell for cell in found if cell["role"] == "asked"]
+
+
+def confusion(folder: Path, key: str) -> NDArray[np.int64]:
+    """The matrix of a cell, pair by pair."""
+    matrix = np.zeros((CLASSES, CLASSES), np.int64)
+    for path in (folder / "shards" / key).glob("*.parquet"):
+        for row in pd.read_parquet(path).itertuples():
+            for code, count in zip(row.confusion, row.pixels, strict=True):
+                matrix[code // CLASSES, code % CLASSES] += count
+    return matrix
+
+
+def ious(matrix: NDArray[np.int64]) -> list[float]:
+    found = []
+    for number in range(CLASSES):
+        either = matrix[number].sum() + matrix[:, number].sum() - matrix[number, number]
+        found.append(matrix[number, number] / either if either else np.nan)
+    return found
+
+
+def test_every_figure_of_accuracy_follows_from_the_confusions(folder: Path) -> None:
+    statistics = pd.read_parquet(folder / "analyses" / "statistics.parquet")
+    table = pd.read_parquet(folder / "analyses" / "class_ious.parquet")
+    assert len(cells(folder)) == len(statistics) == 4
+    for cell in cells(folder):
+        assert cell["task"] == "segmentation"
+        found = ious(confusion(folder, cell["key"]))
+        assert cell["metrics"]["miou"] == pytest.approx(np.nanmean(found))
+        row = statistics[statistics.label == cell["label"]].iloc[0]
+        assert row.top1 == pytest.approx(np.nanmean(found))
+        assert row.top1_low <= row.top1 <= row.top1_high
+        own = table[table.label == cell["label"]].sort_values("class_number")
+        assert own.class_iou.tolist() == pytest.approx(found, nan_ok=True)
+
+
+def decoded(png: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_pictures_have_the_truth_and_what_the_models_name(folder: Path, small: Specs) -> None:
+    table = pd.read_parquet(folder / "analyses" / "segmented.parquet")
+    data = open_dataset("blots", "test", task="segmentation")
+    model = prepare(small(**SETTINGS)).models["vim_mini_linear"]
+    for image, rows in table.groupby("image"):
+        number = int(str(image))
+        by_label = {row.label: row for row in rows.itertuples()}
+        assert set(by_label) == {"truth", "none", "mtr", "delta", "delta[undo=zeros]"}
+        truth = data.truth(number, model.image_size)
+        assert np.array_equal(decoded(by_label["truth"].png), truth)
+        sample = torch.from_numpy(data.samples(np.array([number]), model.image_size))
+        with torch.inference_mode():
+            logits = functional.interpolate(model(sample), truth.shape, mode="bilinear")
+        named = logits[0].argmax(0).numpy()
+        dense = decoded(by_label["none"].png)
+        assert np.array_equal(dense, named)
+        ratios = []
+        for one in np.unique([*truth[truth != IGNORED], *named[truth != IGNORED]]):
+            mine, theirs = (truth == one), (named == one) & (truth != IGNORED)
+            ratios.append((mine & theirs).sum() / (mine | theirs).sum())
+        assert by_label["none"].image_miou == pytest.approx(np.mean(ratios))
+
+
+def test_a_fill_is_a_cell_of_its_own_and_the_choice_of_tokens_is_not_its(folder: Path) -> None:
+    by_label = {cell["label"]: cell for cell in cells(folder)}
+    one, other = by_label["delta"], by_label["delta[undo=zeros]"]
+    assert one["key"] != other["key"]
+    assert one["removals"] == other["removals"]
+    assert (confusion(folder, one["key"]) != confusion(folder, other["key"])).any()
+    tokens = [
+        pd.concat(map(pd.read_parquet, sorted((folder / "tokens" / cell["key"]).glob("*"))))
+        for cell in (one, other)
+    ]
+    pd.testing.assert_frame_equal(*tokens)
+
+
+def test_merging_a_method_that_drops_nothing_has_no_fill(small: Specs) -> None:
+    settings = SETTINGS | {"methods": ("tome", "tome[undo=zeros]")}
+    plan = prepare(small(**settings))
+    assert [cell.label for cell in plan.main] == ["none", "tome = tome[undo=zeros]"]
+
+
+def test_runs_of_one_task_are_merged(folder: Path, finished: Finished, tmp_path: Path) -> None:
+    other = finished("others", **SETTINGS | {"methods": ("tome",)})
+    merged, _ = merge([folder, other], tmp_path / "merged")
+    table = pd.read_parquet(merged / "analyses" / "statistics.parquet")
+    alone = pd.read_parquet(folder / "analyses" / "statistics.parquet")
+    both = table.merge(alone, on="label", suffixes=("", "_alone"))
+    assert len(table) == 5
+    assert both.top1.tolist() == both.top1_alone.tolist()
+    assert set(table[table.label == "tome"].reference) == {"mtr"}
+    assert load(merged).metric.name == "mIoU"
+    images = finished("images", methods=("mtr",), budgets=(0.4,), baselines=False, seeds=1)
+    with pytest.raises(UserError, match="the task is segmentation in the first"):
+        merge([folder, images], tmp_path / "mixed")
+
+
+@pytest.mark.slow
+def test_the_page_speaks_of_pixels(folder: Path, tmp_path: Path) -> None:
+    page = reports.build(folder, tmp_path / "report")
+    text = page.read_text()
+    for words in ("Which pixels change", "mIoU, %", "mIoU of all 7 finished cells", "At borders"):
+        assert words in text
+    assert "op-1" not in text.partition("<script")[0].partition("<footer")[0]
+    figures = {path.stem for path in (page.parent / "figures").glob("*.svg")}
+    assert {"segmented", "class-loss"} <= figures
+
+
+def test_the_report_has_the_pictures_the_classes_and_the_borders(folder: Path) -> None:
+    report = ReportData.of(load(folder, needed()))
+    answers = {report.run.answer(row).name for row in report.run.gallery.to_dict("records")}
+    assert answers == {"mIoU"}
+    assert audit(report.run, report.recomputed) == (7, [])
+    (section,) = (each for each in sections(report) if each.key == "segmentation")
+    pictures, losses = section.figures
+    panels = pictures.draw(WIDTH).axes
+    # a row an image: the picture, its truth, the dense model, and a panel a method
+    assert [axes.get_title(loc="left") for axes in panels[:3]] == ["picture", "truth", "dense"]
+    assert len(panels) == 2 * 6
+    values = np.ma.getdata(losses.draw(WIDTH).axes[0].images[0].get_array())
+    by_label = {cell["label"]: ious(confusion(folder, cell["key"])) for cell in cells(folder)}
+    expected = 100 * (np.array(by_label["mtr"]) - np.array(by_label["none"]))
+    assert values[0] == pytest.approx(expected)
+    (table,) = section.tables
+    assert {"mIoU, %", "At borders, %", *report.run.dataset["classes"]} <= set(table.frame)
+    assert len(table.frame) == 4
+    dense_row = table.frame[table.frame["Method"] == "dense"].iloc[0]
+    assert dense_row["mIoU, %"] == pytest.approx(100 * np.nanmean(by_label["none"]))
+
+
+BAD: dict[str, tuple[Sequence[str], str]] = {
+    "a backbone that names images": (
+        ("--task", "segmentation", "--backbones", "vim_mini"),
+        "vim_mini names the class of an image, and segmentation is of pixels",
+    ),
+    "a backbone that names pixels": (
+        ("--backbones", "vim_mini_linear"),
+        "vim_mini_linear names the classes of pixels: add --task segmentation",
+    ),
+    "an unknown task": (("--task", "detection"), "--task detection: "),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case: str, tmp_path: Path, capsys: Out) -> None:
+    more, problem = BAD[case]
+    where = ("--data", "blots", "--checkpoint", "random", "--images", "3", "--device", "cpu")
+    assert run_cli(["compare", *where, *more, "--runs", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert problem in line
+
+
+@pytest.mark.parametrize("command", ["ablate --axes undo", "retrain --task segmentation"])
+def test_what_is_of_the_other_task_is_refused(command: str, capsys: Out) -> None:
+    assert run_cli([*command.split(), "--images", "3"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "segmentation" in line
