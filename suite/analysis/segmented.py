@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from backbones.base import Backbone
 from suite.data.base import IGNORED, Truth
 from suite.evaluation.adaptive import Adaptive, evaluate_adaptive
 from suite.evaluation.runner import embed
-from suite.evaluation.segmentation import at_pixels
 from suite.evaluation.tree import evaluate, jobs_for
 from suite.plan.cells import Cell
 from suite.stats.overlap import mean_iou
@@ -45,7 +45,8 @@ def segmented_images(
         rows.append(place | own)
         one = slice(row, row + 1)
         for cell, logits in answered(model, images[one], index[one], cells):
-            classes = at_pixels(logits.float(), truth.shape[1], slice(None)).argmax(1)[0]
+            at_pixels = interpolate(logits.float(), truth.shape[1:], mode="bilinear")
+            classes = at_pixels.argmax(1)[0]
             named = classes.cpu().numpy().astype(np.uint8)
             rows.append(
                 place
