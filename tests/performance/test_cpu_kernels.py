@@ -1,35 +1,32 @@
-"""On an idle machine the CPU's scan and the stack of blocks are as fast as aimed at."""
+"""The CPU's scan and the stack of blocks take little more time than what they are made of."""
 
 import pytest
 import torch
 from thread_clock import best
 
 from backbones.scan import selective_scan
+from suite.bench import cpu_kernels
 from suite.bench.cpu_kernels import Sizes, measure_cpu_kernels
 from suite.bench.scan_inputs import random_inputs
 
 VIM_TINY = Sizes()
 VIM_NANO = Sizes(dim=64, states=8, depth=8, stack_batch=32)
-
-
 # VMamba-T's third stage: 14 x 14 tokens of 384 channels, a state each, four directions
 VMAMBA_SCAN = (4, 32, 196, 384, 1)
 REVERSE = (False, False, True, True)
 
 
-def figures(sizes: Sizes) -> dict[str, float]:
-    return {row.name: row.value for row in measure_cpu_kernels(sizes)}
-
-
 @pytest.mark.slow
-def test_the_kernels_reach_their_targets() -> None:
-    values = figures(VIM_TINY)
-    # An update of a state has one exponential. The loop over tokens is no measure: what it allocates
-    # at every token costs from 7 to 200 times the kernel's time, by machine and what else runs.
-    assert values["scan, cpu: time over torch.exp"] <= 1
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("sizes", [VIM_TINY, VIM_NANO], ids=["vim_tiny", "vim_nano"])
+def test_the_kernels_reach_their_targets(sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_kernels, "best_seconds", lambda run, at_least: best(run, 8))
+    values = {row.name: row.value for row in measure_cpu_kernels(sizes)}
+    # Beside what the same core must do at least: milliseconds are the machine's. A plain loop is a
+    # poor measure, too: what it allocates at every token takes 7 to 200 times as long, by machine and load.
+    assert values["scan, cpu: time over torch.exp"] <= 1  # an update of a state has one
     assert values["scan, cpu: speed-up"] >= 5
     assert values["stack: floor over time"] >= 0.45
-    assert figures(VIM_NANO)["stack of blocks"] / VIM_NANO.stack_batch <= 2  # ms an image
 
 
 @pytest.mark.slow
