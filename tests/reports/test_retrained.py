@@ -136,6 +136,7 @@ def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:
     assert "No method loses so much on these images that a share won back could be told." in text
 
 
+@pytest.mark.usefixtures("unmade")
 def test_the_page_has_orders_pairs_and_rates(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     ranking = {"backbone": "vim_nano", "budget": 0.4, "methods": 5, "concordance": 0.8}
