@@ -66,19 +66,20 @@ def retrained_figure(rows: pd.DataFrame, looks: Looks, title: str, width: float)
 
 
 def trained_as(rows: pd.DataFrame) -> list[str]:
-    """What tells trainings of one method apart: its budgets, the images it saw, or nothing."""
-    alone = not rows.duplicated(["label", "budget"]).any()
-    budgets = not alone and rows.duplicated(["label", "budget", "trained_images"]).any()
-    images = not alone and rows["trained_images"].nunique() > 1
-    told = []
-    for row in rows.to_dict("records"):
-        words = []
-        if budgets:
-            words.append(f"trained at {budget_words(row['trained_budgets']).replace('-', '−')}")
-        if images:
-            words.append(f"{int(row['trained_images']):,} images")
-        told.append(", ".join(words))
-    return told
+    """What tells trainings of one method apart: budgets, images seen, run, or nothing."""
+    # Of merged runs a training has the name of its own, where names would be the same.
+    rows = rows.assign(run=rows["training"].str.rpartition("/")[0])
+    told = pd.Series("", rows.index)
+    for column, words in (
+        ("trained_budgets", lambda text: f"trained at {budget_words(text).replace('-', '−')}"),
+        ("trained_images", lambda images: f"{int(images):,} images"),
+        ("run", str),
+    ):
+        places = [rows["label"], rows["budget"], told]
+        if rows.groupby(places)[column].nunique().max() > 1:
+            apart = told.map(lambda text: f"{text}, " if text else "")
+            told = apart + rows[column].map(words)
+    return told.tolist()
 
 
 def _method(axes: Axes, row: pd.Series, place: int, look: Look) -> None:

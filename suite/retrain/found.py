@@ -26,6 +26,7 @@ class Found:
     ``dense``    the whole model as it came, and ``control`` trained alike
     ``before``   the method with the weights as they came
     ``after``    the method with the weights trained under it, and ``whole`` these unreduced
+    ``beside``   the backbone that the control is
     """
 
     record: CellRecord
@@ -35,6 +36,7 @@ class Found:
     after: Hits
     whole: Hits
     control: Hits
+    beside: str = ""
 
     @property
     def budget(self) -> float | None:
@@ -65,6 +67,7 @@ def everything_found(records: Iterable[CellRecord], results: Results) -> list[Fo
             "whole": (name, DENSE.label, None),
             "control": control_of(trained, cells),
         }
+        beside = places["control"][0] if places["control"] else ""
         outcomes: dict[str, Hits] = {}
         for what, at in places.items():
             if at in cells:
@@ -73,7 +76,7 @@ def everything_found(records: Iterable[CellRecord], results: Results) -> list[Fo
                 outcomes[what] = hits
         # A cell that failed takes with it the rows that it is compared in.
         if len(outcomes) == len(places):
-            found.append(Found(seeds[0], trained, **outcomes))
+            found.append(Found(seeds[0], trained, **outcomes, beside=beside))
     return found
 
 
@@ -95,9 +98,14 @@ def control_of(trained: Retrained, cells: dict[Place, list[CellRecord]]) -> Plac
         # Trained under no budget is how a control is told.
         if control and not control.budgets and price(control) == price(trained):
             alike[place] = control
-    # Several in merged runs, of which one may have its very rate.
-    nearest = sorted(alike, key=lambda at: alike[at].learning_rate != trained.learning_rate)
-    return next(iter(nearest), None)
+
+    def unlike(place: Place) -> tuple[bool, bool]:
+        # Of several in merged runs that of its own run, by whose name it may begin.
+        run, _, _ = alike[place].name.rpartition("/")
+        other = run != trained.name.rpartition("/")[0]
+        return other, alike[place].learning_rate != trained.learning_rate
+
+    return min(alike, key=unlike, default=None)
 
 
 def price(trained: Retrained) -> tuple[object, ...]:

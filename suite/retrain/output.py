@@ -76,13 +76,16 @@ def retrained_findings(
 
 
 def priced_tables(rows: Sequence[Row], record: CellRecord) -> list[Table]:
-    """A table for each number of training images; `record` has the images evaluated."""
-    prices = dict.fromkeys(row["trained_images"] for row in rows)
+    """A table for each control and its number of images; `record` has the images evaluated."""
+    parts: dict[tuple[int, float], list[Row]] = {}
+    for row in rows:
+        parts.setdefault((row["trained_images"], row["control_top1"]), []).append(row)
     tables = []
-    for seen in prices:
-        part = [row for row in rows if row["trained_images"] == seen]
-        after = f" on {seen:,}" if len(prices) > 1 else ""
-        tables.append(retrained_table(part, record, after))
+    for (seen, _), part in parts.items():
+        after = f" on {seen:,}" if len(parts) > 1 else ""
+        # A control alone has nothing beside it.
+        if len(part) > 1:
+            tables.append(retrained_table(part, record, after))
     return tables
 
 
@@ -98,7 +101,7 @@ def retrained_table(rows: Sequence[Row], record: CellRecord, after: str) -> Tabl
     title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike{after} "
     title += percent(control["top1"])
     heads = ["method", "FLOPs", "before", "after", "won back", "behind"]
-    reduced = [row for row in rows if row is not control]
+    reduced = [row for row in rows if row["budget"] is not None]
     elsewhere = any(map(tested_elsewhere, reduced))
     if elsewhere:
         heads.append("trained at")

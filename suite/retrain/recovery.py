@@ -37,11 +37,11 @@ def recovery_tables(records: Iterable[CellRecord], results: Results) -> dict[str
 
 
 def families(found: Iterable[Found]) -> list[list[Found]]:
-    """The methods that were trained at one budget at one price, and tested there."""
+    """The methods that were trained at one budget beside one control, and tested there."""
     groups: dict[tuple[object, ...], list[Found]] = {}
     for one in found:
         if one.trained_here:
-            key = one.budget, tuple(one.trained.budgets), price(one.trained)
+            key = one.budget, tuple(one.trained.budgets), price(one.trained), one.beside
             groups.setdefault(key, []).append(one)
     return list(groups.values())
 

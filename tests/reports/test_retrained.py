@@ -182,6 +182,13 @@ def test_trainings_of_one_budget_are_told_by_the_images_that_they_saw() -> None:
     ]
 
 
+def test_trainings_of_two_runs_are_told_by_these() -> None:
+    runs = [rows().assign(training=f"{run}/" + rows()["training"]) for run in ("one", "two")]
+    figure = retrained_figure(pd.concat(runs), looks(LABELS), "", WIDTH)
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["mtr, one", "mtr, two", "tome, one", "tome, two"]
+
+
 @pytest.mark.parametrize("width", [COLUMN, WIDTH])
 def test_recovery_starts_with_the_weights_as_they_came(width: float) -> None:
     more = rows().assign(trained_images=12_000, control_top1=0.92)
