@@ -66,9 +66,7 @@ def unreduce(
     if fill == "frozen":
         if last is None:
             raise ValueError("a frozen fill needs the values that dropped tokens had last")
-        kept, row = last
-        owner = owner.where(row < 0, row + values.shape[1])
-        values = torch.cat([values, kept.to(values.dtype)], 1)
+        values, owner = with_last(values, owner, *last)
     elif fill != "zeros":
         owner = _nearest_owner(owner, tokens)
     # Dropped tokens gather any value first and are zeroed afterwards.
@@ -76,6 +74,15 @@ def unreduce(
     full = values.gather(1, index.expand(-1, -1, values.shape[2]))
     full = full.masked_fill((owner < 0)[:, :, None], 0)
     return _between(full, tokens) if fill == "bilinear" else full
+
+
+def with_last(values: Tensor, owner: Tensor, last: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (B, L + R, F), the `last` ones behind the others, and the owners among them.
+
+    `row` (B, L0) is the index of a dropped token's own among the `last` (B, R, F), -1 without one.
+    """
+    owner = owner.where(row < 0, row + values.shape[1])
+    return torch.cat([values, last.to(values.dtype)], 1), owner
 
 
 def on_grid(full: Tensor, tokens: Tracked) -> Tensor:

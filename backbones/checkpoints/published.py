@@ -217,6 +217,26 @@ def _vmamba() -> Iterator[PublishedFile]:
         yield PublishedFile(f"vmamba_{size}", f"{RELEASE}{file}.pth", "model", top1)
 
 
+def _vmamba_upernet() -> Iterator[PublishedFile]:
+    release = RELEASE.replace("v2cls", "v2seg")
+    for size, file, miou in (
+        ("tiny", "tiny_s_iter_160000", 47.9),
+        ("small", "small_iter_144000", 50.6),
+        ("base", "base_iter_160000", 51.0),
+    ):
+        yield PublishedFile(
+            f"vmamba_{size}_upernet",
+            f"{release}upernet_vssm_4xb4-160k_ade20k-512x512_{file}.pth",
+            "state_dict",
+            miou,
+            data="ade20k",
+            split="validation",
+            classes=150,
+            preprocessing=WHOLE,
+            task="segmentation",
+        )
+
+
 def _vit() -> Iterator[PublishedFile]:
     halves = (0.5, 0.5, 0.5)
     augreg = Preprocessing(crop=0.9, mean=halves, std=halves)
@@ -267,6 +287,7 @@ FAMILIES = (
     _plainmamba_upernet,
     _adventurer,
     _vmamba,
+    _vmamba_upernet,
     _vit,
     _bundled,
 )

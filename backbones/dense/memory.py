@@ -36,10 +36,14 @@ class Streams(NamedTuple):
 class Reading:
     """The tokens as they left a block.
 
+    Where the map was halved before, a cell of the halved map counts as an original token: its first
+    one stands for it.
+
     ``features`` (B, L, C)   sum of both streams
     ``owner``    (B, L0)     index of the token that each original one is part of, -1 if dropped
     ``position`` (B, L), ``special`` (B, S), ``grid``  as those of a TokenSequence
     ``row``      (B, L0)     where the memory's `rows` have the last features of a dropped token
+    ``whole``                whether all tokens are there, in all images
     """
 
     features: Tensor
@@ -48,6 +52,7 @@ class Reading:
     special: Tensor
     grid: tuple[int, int, int]
     row: Tensor
+    whole: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +60,9 @@ class Memory:
     """What is kept of the tokens at `levels`, and of those that have left.
 
     ``levels``    numbers of blocks after which tokens are read
-    ``row``       (B, L0)  index in ``rows`` of each original token that was dropped, else -1
-    ``rows``      (B, R, C) each: features of tokens before they left, a tensor a site
+    ``row``       (B, L0)  index among the ``rows`` of each original token that was dropped since
+                  the map was halved, if ever; else -1
+    ``rows``      by width C, (B, R, C) each: features of tokens before they left, a tensor a site
     ``readings``  by level, those that have been passed
     ``before``    the tokens when they were last looked at: whoever is missing has left since
     ``undo``      what dropped tokens become at the end: a fill of `backbones.unreduce`
@@ -66,7 +72,7 @@ class Memory:
     row: Tensor
     before: Streams
     undo: Fill = "frozen"
-    rows: tuple[Tensor, ...] = ()
+    rows: Mapping[int, tuple[Tensor, ...]] = field(default_factory=dict)
     readings: Mapping[int, Reading] = field(default_factory=dict)
 
     def looking_at(self, now: Streams) -> Memory:
@@ -87,21 +93,46 @@ class Memory:
             return replace(self, before=now)
         # Dropped tokens first. As many are kept as are gone, merged ones behind them: asking how
         # many were dropped would make a GPU wait.
+        width = before.branch.shape[2]
         dropped = now.owner.gather(1, before.position) < 0
         order = dropped.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        gone = order[:, :count, None].expand(-1, -1, before.branch.shape[2])
+        gone = order[:, :count, None].expand(-1, -1, width)
         kept = before.residual.gather(1, gone) + before.branch.gather(1, gone)
         rank = torch.empty_like(order)
         rank.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
         newly = (before.owner >= 0) & (now.owner < 0)
-        held = sum(rows.shape[1] for rows in self.rows)
-        row = (rank.gather(1, before.owner.clamp_min(0)) + held).where(newly, self.row)
-        return replace(self, row=row, rows=(*self.rows, kept), before=now)
+        held = self.rows.get(width, ())
+        number = rank.gather(1, before.owner.clamp_min(0)) + sum(rows.shape[1] for rows in held)
+        row = number.where(newly, self.row)
+        return replace(self, row=row, rows={**self.rows, width: (*held, kept)}, before=now)
 
-    def read(self, level: int, special: Tensor, grid: tuple[int, int, int]) -> Memory:
-        """The memory with what was last looked at as the reading of `level`."""
-        now = self.before
-        reading = Reading(now.features, now.owner, now.position, special, grid, self.row)
+    def after_block(self, now: Streams) -> Memory:
+        """The memory behind a block, which mixes tokens, and removes none unless it halves a map.
+
+        Features of a token that was dropped before a halving are of another width than those to
+        come: they are given up.
+        """
+        halved = now.position.shape[1] != self.before.position.shape[1]
+        row = torch.full_like(self.row, -1) if halved else self.row
+        return replace(self, row=row, before=now)
+
+    def read(
+        self, level: int, special: Tensor, grid: tuple[int, int, int], step: int = 1
+    ) -> Memory:
+        """The memory with the tokens behind the last block as the reading of `level`.
+
+        `step` original rows, and columns, have become one by halving.
+        """
+        now, row = self.before, self.row
+        owner = now.owner
+        if step > 1:
+            frames, height, width = grid
+            cells = torch.arange(height * width, device=row.device).view(height, width)
+            first = cells[::step, ::step]
+            owner, row = owner[:, first.flatten()], row[:, first.flatten()]
+            grid = (frames, *first.shape)
+        whole = now.position.shape[1] == owner.shape[1]
+        reading = Reading(now.features, owner, now.position, special, grid, row, whole)
         return replace(self, readings={**self.readings, level: reading})
 
     def pick_images(self, rows: Tensor, before: Streams) -> Memory:
@@ -116,8 +147,15 @@ class Memory:
                 special=reading.special[rows],
                 row=reading.row[rows],
             )
-        kept = tuple(values[rows] for values in self.rows)
+        kept = {}
+        for width, parts in self.rows.items():
+            kept[width] = tuple(values[rows] for values in parts)
         return replace(self, row=self.row[rows], rows=kept, readings=readings, before=before)
+
+    def kept(self, width: int) -> Tensor:
+        """The rows of this width, (B, R, width)."""
+        nothing = self.before.residual.new_zeros(len(self.row), 0, width)
+        return torch.cat([nothing, *self.rows.get(width, ())], 1)
 
 
 def join_memories(parts: Sequence[Memory], before: Streams) -> Memory:
@@ -125,7 +163,10 @@ def join_memories(parts: Sequence[Memory], before: Streams) -> Memory:
 
     Rows and readings of different lengths are filled up; no index points at what fills them.
     """
-    rows = joined([torch.cat(part.rows, 1) for part in parts]) if parts[0].rows else None
+    rows = {}
+    # Of some parts no token may have left yet.
+    for width in {width for part in parts for width in part.rows}:
+        rows[width] = (joined([part.kept(width) for part in parts]),)
     readings = {}
     for level, first in parts[0].readings.items():
         several = [part.readings[level] for part in parts]
@@ -136,11 +177,12 @@ def join_memories(parts: Sequence[Memory], before: Streams) -> Memory:
             position=joined([reading.position for reading in several]),
             special=torch.cat([reading.special for reading in several]),
             row=torch.cat([reading.row for reading in several]),
+            whole=all(reading.whole for reading in several),
         )
     return replace(
         parts[0],
         row=torch.cat([part.row for part in parts]),
-        rows=() if rows is None else (rows,),
+        rows=rows,
         readings=readings,
         before=before,
     )

@@ -20,7 +20,7 @@ from backbones.dense.heads import Head, normed
 from backbones.dense.memory import Memory
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
-from backbones.unreduce import on_grid, unreduce
+from backbones.unreduce import on_grid, unreduce, with_last
 
 # what names in a file of a segmenter begin with
 BODY, AUXILIARY = "backbone.", "auxiliary_head."
@@ -29,11 +29,12 @@ BODY, AUXILIARY = "backbone.", "auxiliary_head."
 class ReadBlock(nn.Module):
     """A block of the body between two looks of the memory: at what left, and at what it made."""
 
-    def __init__(self, block: nn.Module, level: int) -> None:
-        """`level`: how many blocks have run after it."""
+    def __init__(self, block: nn.Module, level: int, step: int) -> None:
+        """`level`: blocks that have run after it; `step`: original rows that are one by then."""
         super().__init__()
         self.block = block
         self.level = level
+        self.step = step
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result has the fields named in `needs`."""
@@ -43,12 +44,11 @@ class ReadBlock(nn.Module):
                 "a reducer makes a sequence without the `memory` that segmentation needs: make it "
                 "from the one before by dataclasses.replace"
             )
-        # The block may make its sequence anew, too.
-        after = replace(self.block(tokens, needs), memory=memory).remembering()
-        memory = after.memory
-        assert memory is not None
+        after = self.block(tokens, needs)
+        memory = memory.after_block(after.streams)
         if self.level in memory.levels:
-            memory = memory.read(self.level, after.special, after.grid)
+            memory = memory.read(self.level, after.special, after.grid, self.step)
+        # The block may make its sequence anew, too.
         return replace(after, memory=memory)
 
 
@@ -67,11 +67,6 @@ class Segmenter(Backbone):
         shape = body.describe()
         if shape.frames > 1 or shape.rectangle is None:
             raise UserError(f"{body.name} takes clips: a segmenter needs a backbone of images")
-        if shape.halvings:
-            raise UserError(
-                f"{body.name} halves its map of tokens between stages: a segmenter needs a "
-                "backbone of one stage"
-            )
         self.name = name
         self.config = getattr(body, "config", None)
         self.image_size = body.image_size
@@ -83,7 +78,9 @@ class Segmenter(Backbone):
         self.decode_head = head
         self.levels = tuple(levels)
         # A tuple keeps the blocks unregistered: their parameters are the body's already.
-        self._blocks = tuple(ReadBlock(block, i + 1) for i, block in enumerate(body.blocks))
+        self._blocks = tuple(
+            ReadBlock(block, i + 1, 2 ** shape.stage(i)) for i, block in enumerate(body.blocks)
+        )
 
     @property
     def blocks(self) -> tuple[ReadBlock, ...]:
@@ -115,11 +112,14 @@ class Segmenter(Backbone):
             reading = memory.readings[level]
             features = normed(norm, reading.features)
             # Rows that were added after the level are not pointed at.
-            last = torch.cat([reading.features[:, :0], *memory.rows], 1)
-            whole = features.shape[1] == reading.owner.shape[1]
+            last = normed(norm, memory.kept(features.shape[2])), reading.row
             # Where no token is missing the search for others would find nothing.
-            fill = "zeros" if whole else memory.undo
-            full = unreduce(features, reading, fill, (normed(norm, last), reading.row))
+            fill = "zeros" if reading.whole else memory.undo
+            if fill == "frozen" and self._blocks[level - 1].step > 1:
+                # Of a token that left in an earlier stage nothing of this width is known.
+                features, owner = with_last(features, reading.owner, *last)
+                reading, fill = replace(reading, owner=owner), "nearest"
+            full = unreduce(features, reading, fill, last)
             # a single frame
             maps.append(on_grid(full, reading).squeeze(1).permute(0, 3, 1, 2))
         return maps
@@ -161,10 +161,12 @@ class Segmenter(Backbone):
     def describe(self) -> Shape:
         """The body's sizes, with the work of the head in place of its own classifier's."""
         shape = self.backbone.describe()
-        assert shape.rectangle is not None
-        work = self.decode_head.work([shape.rectangle] * len(self.levels))
+        sides = [shape.rectangles[level - 1] for level in self.levels]
+        work = self.decode_head.work(sides)
         # the sum of both streams 1 a channel, LayerNorm 7
-        reading = len(self.levels) * shape.patches * shape.dim * 8
+        reading = 0
+        for level, (rows, columns) in zip(self.levels, sides, strict=True):
+            reading += 8 * rows * columns * shape.width(level - 1)
         work = work._replace(elementwise=work.elementwise + reading)
         return replace(shape, name=self.name, classes=self.decode_head.classes, readout=work)
 

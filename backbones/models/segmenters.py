@@ -19,6 +19,7 @@ from backbones.dense.segmenter import Segmenter, spaced_levels
 from backbones.dense.uper_head import UPerHead
 from backbones.models.plainmamba import PlainMamba
 from backbones.models.sizes import FAMILIES, SEGMENTERS, UPERNETS, SegmenterConfig
+from backbones.models.vmamba import VMamba
 
 OWN = ("classes", "channels")  # settings of the head
 
@@ -30,7 +31,9 @@ def create(name: str, **overrides: Any) -> Segmenter:
     settings = {"image_size": config.image_size} if config.image_size else {}
     settings |= {key: value for key, value in overrides.items() if key not in own}
     body = body_of(config.body, settings)
-    levels = spaced_levels(body.depth, config.levels)
+    halvings = body.describe().halvings
+    # in stages the last block before each halving
+    levels = (*halvings, body.depth) if halvings else spaced_levels(body.depth, config.levels)
     return Segmenter(name, body, levels, head_of(config, body, levels))
 
 
@@ -38,24 +41,32 @@ def body_of(name: str, settings: dict[str, Any]) -> Backbone:
     """The backbone called `name`, without the classifier that a segmenter does not read."""
     (family,) = (family for family, names in FAMILIES.items() if name in names)
     body: Backbone = import_module(f"backbones.models.{family}").create(name, **settings)
-    del body.head
+    if isinstance(body, VMamba):
+        del body.classifier
+    else:
+        del body.head
     return body
 
 
 def head_of(config: SegmenterConfig, body: Backbone, levels: Sequence[int]) -> Head:
     """The head of a configuration, on a body that is read at `levels`."""
-    widths = [body.describe().dim] * len(levels)
+    widths = [body.describe().width(level - 1) for level in levels]
     if config.head == "linear":
         return LinearHead(widths, config.classes)
     if config.head == "conv":
         return ConvHead(widths, config.classes)
-    assert isinstance(body, PlainMamba)
     return UPerHead(widths, config.classes, config.channels, norms_of(body, levels))
 
 
-def norms_of(body: PlainMamba, levels: Sequence[int]) -> list[nn.Module]:
-    """PlainMamba's norms of each level, under their published names; of the last its final one."""
+def norms_of(body: Backbone, levels: Sequence[int]) -> list[nn.Module]:
+    """Norms of each level, under their published names; PlainMamba's last is its final one."""
     norms: list[nn.Module] = []
+    if isinstance(body, VMamba):
+        for stage, width in enumerate(body.config.widths):
+            norms.append(nn.LayerNorm(width))
+            body.add_module(f"outnorm{stage}", norms[-1])
+        return norms
+    assert isinstance(body, PlainMamba)
     for level in levels[:-1]:
         norm = nn.LayerNorm(body.config.dim, eps=body.ln1.eps)
         body.add_module(f"norm_layer{level - 1}", norm)

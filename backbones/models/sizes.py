@@ -171,7 +171,8 @@ class SegmenterConfig:
     """One segmenter: its body, a backbone of this file, and its head.
 
     ``head``        linear, conv or upernet
-    ``levels``      at how many blocks tokens are read, evenly spaced up to the last
+    ``levels``      at how many blocks tokens are read, evenly spaced up to the last; of a body in
+                    stages at the end of each
     ``channels``    of UPerNet's head
     ``image_size``  of the body, 0 for its own
     """
@@ -270,13 +271,13 @@ VIT = {
 # heads on the frozen bundled backbones, for ten garments and the background
 SEGMENTERS = {
     f"{body}_{head}": SegmenterConfig(body, head, levels, classes=11)
-    for body in ("vim_nano",)
+    for body in ("vim_nano", "videomamba_nano")
     for head, levels in (("linear", 1), ("conv", 2))
 }
 # as published, for the 150 classes of ADE20K
 UPERNETS = {
     f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512)
-    for body in ("plainmamba_l1", "plainmamba_l2", "plainmamba_l3")
+    for body in (*PLAINMAMBA, "vmamba_tiny", "vmamba_small", "vmamba_base")
 }
 
 # by the module of `backbones.models` whose `create` builds them

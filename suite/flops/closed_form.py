@@ -343,7 +343,7 @@ def staged_mlp(shape: Shape, block: int, length: int) -> Flops:
     """
     here = shape.at(block)
     work = mlp_block(here, length)
-    if block == shape.depth - 1:
+    if block == shape.depth - 1 and shape.readout is None:
         work = work + Flops(elementwise=9 * length * here.dim)
     return work
 
@@ -352,15 +352,17 @@ def staged_stem(shape: Shape) -> Flops:
     """Work of VMamba's stem and head, without the norm and mean, which are the last block's.
 
     The stem is two 3 x 3 convolutions of stride 2, the first to half the channels. Elementwise:
-    bias 1 and LayerNorm 7 for each value of both, GELU 5 between; bias of the head 1.
+    bias 1 and LayerNorm 7 for each value of both, GELU 5 between; bias of the classifier 1.
     """
     P, C, half = shape.patches, shape.dim, shape.dim // 2
     # four places at half the resolution become one patch
-    return Flops(
-        gemm=shape.widths[-1] * shape.classes,
+    stem = Flops(
         conv=4 * P * half * 9 * shape.channels + P * C * 9 * half,
-        elementwise=4 * P * half * 13 + P * C * 8 + shape.classes,
+        elementwise=4 * P * half * 13 + P * C * 8,
     )
+    if shape.readout is not None:
+        return stem + Flops(**shape.readout._asdict())
+    return stem + Flops(gemm=shape.widths[-1] * shape.classes, elementwise=shape.classes)
 
 
 def stem_flops(shape: Shape) -> Flops:

@@ -156,10 +156,31 @@ def upernet(dim: int, depth: int, convs: int, channels: int = 512, classes: int 
     for level in (1, 2, 3):
         at = f"backbone.norm_layer{depth * level // 4 - 1}"
         table |= {f"{at}.weight": (dim,), f"{at}.bias": (dim,)}
-    layers = {"bottleneck": (dim + 4 * channels, 3), "fpn_bottleneck": (4 * channels, 3)}
-    layers |= {f"psp_modules.{number}.1": (dim, 1) for number in range(4)}
-    for level in range(3):
-        layers |= {f"lateral_convs.{level}": (dim, 1), f"fpn_convs.{level}": (channels, 3)}
+    return table | uper_head((dim,) * 4, channels, classes)
+
+
+def staged_upernet(
+    dim: int, third: int, expand: int, channels: int = 512, classes: int = 150
+) -> Table:
+    """VMamba with UPerNet (MzeroMiko/VMamba, #v2seg) in OpenMMLab's names."""
+    table: Table = {}
+    for name, shape in staged(dim, third, expand).items():
+        if not name.startswith("classifier."):
+            table[f"backbone.{name}"] = shape
+    for stage in range(4):
+        at = f"backbone.outnorm{stage}"
+        table |= {f"{at}.weight": (dim * 2**stage,), f"{at}.bias": (dim * 2**stage,)}
+    return table | uper_head(tuple(dim * 2**stage for stage in range(4)), channels, classes)
+
+
+def uper_head(widths: tuple[int, ...], channels: int, classes: int) -> Table:
+    """UPerNet's head of OpenMMLab."""
+    last = widths[-1]
+    layers = {"bottleneck": (last + 4 * channels, 3), "fpn_bottleneck": (4 * channels, 3)}
+    layers |= {f"psp_modules.{number}.1": (last, 1) for number in range(4)}
+    for level, width in enumerate(widths[:-1]):
+        layers |= {f"lateral_convs.{level}": (width, 1), f"fpn_convs.{level}": (channels, 3)}
+    table: Table = {}
     for name, (before, side) in layers.items():
         at = f"decode_head.{name}."
         table |= {
@@ -313,8 +334,11 @@ def published(name: str) -> Table | None:
     if name in STAGED:
         return staged(*STAGED[name])
     if name.endswith("_upernet"):
-        table = upernet(*PLAIN[name.removesuffix("_upernet")])
-        return table | {"backbone.pos_embed": (1, 1024, PLAIN[name.removesuffix("_upernet")][0])}
+        body = name.removesuffix("_upernet")
+        if body in STAGED:
+            return staged_upernet(*STAGED[body])
+        table = upernet(*PLAIN[body])
+        return table | {"backbone.pos_embed": (1, 1024, PLAIN[body][0])}
     if name in PLAIN:
         table = plain(*PLAIN[name])
         return {

@@ -4,7 +4,7 @@ Shares nothing with the product; state dicts are those of the published checkpoi
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -99,13 +99,13 @@ def mixed(x: Map, state: State, at: str) -> Map:
     return layer_norm(y, state, f"{at}.out_norm") @ state[f"{at}.out_proj.weight"].T
 
 
-def vmamba(
+def stages(
     state: State,
     image: Tensor,
     depths: tuple[int, ...],
     reductions: Mapping[int, Callable[[Map], Map]] | None = None,
-) -> Tensor:
-    """Logits of an image (3, H, W).
+) -> Iterator[Map]:
+    """The map of an image (3, H, W) at the end of each stage.
 
     `reductions` act on the streams, before and behind the mixer, of the layers that they name by
     number from the first.
@@ -129,5 +129,16 @@ def vmamba(
             hidden = gelu(hidden + state[f"{at}.mlp.fc1.bias"])
             x = x + hidden @ state[f"{at}.mlp.fc2.weight"].T + state[f"{at}.mlp.fc2.bias"]
             layer += 1
+        yield x
+
+
+def vmamba(
+    state: State,
+    image: Tensor,
+    depths: tuple[int, ...],
+    reductions: Mapping[int, Callable[[Map], Map]] | None = None,
+) -> Tensor:
+    """Logits of an image (3, H, W), under `reductions` as in `stages`."""
+    *_, x = stages(state, image, depths, reductions)
     mean = layer_norm(x, state, "classifier.norm").flatten(0, 1).mean(0)
     return state["classifier.head.weight"] @ mean + state["classifier.head.bias"]

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import straight_line_plain as plain_body
 import straight_line_upernet as straight_line
+import straight_line_vmamba as staged_body
 import torch
 from made_up_files import drawn
-from published_layouts import auxiliary, upernet
+from published_layouts import auxiliary, staged_upernet, upernet
 from torch import Tensor
 
 from backbones import create_model, without_weights
@@ -115,6 +116,81 @@ def test_a_made_up_file_in_the_published_layout_loads(tmp_path: Path, name: str)
     assert model(images).shape == (1, 150, 2, 2)
     with pytest.raises(UserError, match="another shape"):
         create_model(f"{name}_upernet", str(path), **(sizes | {"classes": 7}))
+
+
+STAGED = {
+    "vmamba_tiny": (96, 8, 1),
+    "vmamba_small": (96, 15, 2),
+    "vmamba_base": (128, 15, 2),
+}
+SMALL_STAGED: dict[str, Any] = {
+    "dim": 4,
+    "early": 1,
+    "third": 2,
+    "last": 1,
+    "channels": 8,
+    "classes": 5,
+    "image_size": 28,
+}
+
+
+def test_logits_of_stages_are_those_of_plain_loops() -> None:
+    model = create_model("vmamba_small_upernet", kernel="reference", **SMALL_STAGED).double()
+    moved(model)
+    images = torch.randn(2, 3, 28, 28, dtype=torch.float64)
+    with torch.no_grad():
+        logits = model(images)
+        assert logits.shape == (2, 5, 7, 7)
+        state = model.state_dict()
+        body = {key.removeprefix("backbone."): value for key, value in state.items()}
+        for row, image in enumerate(images):
+            maps = []
+            for stage, x in enumerate(staged_body.stages(body, image, (1, 1, 2, 1))):
+                normed = staged_body.layer_norm(x, body, f"outnorm{stage}")
+                maps.append(normed.permute(2, 0, 1))
+            assert [features.shape[1] for features in maps] == [7, 4, 2, 1]
+            expected = straight_line.upernet(state, maps)
+            torch.testing.assert_close(logits[row], expected, atol=1e-9, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_names_and_shapes_of_stages_are_the_published_ones(name: str) -> None:
+    model = without_weights(f"{name}_upernet")
+    assert isinstance(model, Segmenter)
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    assert shapes == staged_upernet(*STAGED[name])
+    assert (model.image_size, model.describe().classes) == (512, 150)
+    third = STAGED[name][1]
+    assert model.levels == (4, 8, 8 + 2 * third, 12 + 2 * third)
+
+
+def test_a_made_up_file_of_stages_loads(tmp_path: Path) -> None:
+    weights = drawn(staged_upernet(16, 2, 1, 8) | auxiliary(16, 6), 1)
+    for key, tensor in weights.items():
+        if key.endswith("running_var"):
+            tensor.abs_()
+    (row,) = files_of("vmamba_tiny_upernet")
+    path = tmp_path / row.file
+    torch.save({"meta": {"iter": 160000}, "state_dict": weights, "optimizer": {}}, path)
+    sizes: dict[str, Any] = {"dim": 16, "third": 2, "channels": 8, "image_size": 32}
+    model = create_model("vmamba_tiny_upernet", str(path), kernel="reference", **sizes)
+    for key, tensor in model.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, weights[key]), key
+    assert model(torch.randn(1, 3, 32, 32)).shape == (1, 150, 8, 8)
+
+
+def test_both_counters_agree_with_the_closed_form_in_stages() -> None:
+    # so that no map has fewer places than products are filled up to
+    sizes = SMALL_STAGED | {"image_size": 144, "channels": 8}
+    model = create_model("vmamba_tiny_upernet", kernel="reference", **sizes)
+    images = torch.zeros(1, 3, 144, 144)
+    closed = dense(model.describe())
+    for counted in (
+        count_with_torch(lambda: model(images)),
+        count_with_fvcore(model, images, module=model),
+    ):
+        assert (counted.gemm, counted.conv) == (closed.gemm, closed.conv)
 
 
 def test_both_counters_agree_with_the_closed_form_on_an_odd_grid() -> None:

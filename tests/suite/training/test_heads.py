@@ -176,4 +176,4 @@ def test_bundled_heads_are_small_and_name_their_body(name: str) -> None:
     with torch.inference_mode():
         matrix = heads.confusion(model(images), truth)
     # above what naming all background gives, by far
-    assert heads.pixel_accuracy(matrix) > 0.9
+    assert heads.pixel_accuracy(matrix) > float((truth == 0).double().mean()) + 0.05
