@@ -24,7 +24,7 @@ from suite.plan.settings import TUNED
 from suite.retrain.spec import RetrainSpec
 from suite.retrain.training_data import TrainingData, open_training_data, parted
 from suite.training.augment import NONE
-from suite.training.fine_tune import SMALLEST_CROP, STRONG, check_learns
+from suite.training.fine_tune import SMALLEST_CROP, STRONG, check_learns, check_steps
 from suite.training.lesson import Lesson
 from suite.training.recipes import Phase, Recipe
 
@@ -132,7 +132,9 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
     for model in models.values():
         if model.code is not None:
             check_learns(model)
-    check_steps(spec, len(data.rows))
+    images = len(data.rows)
+    mend = "more --epochs or --train-images, or --train-batch"
+    check_steps(images, min(spec.train_batch, images), spec.epochs, mend)
     trainings = laid_out(prepared, spec.mixed)
     for training in trainings:
         for cell in training.cells:
@@ -156,16 +158,6 @@ def check_methods(spec: RetrainSpec) -> None:
                 f"{method}: under the schedule {ADAPTIVE.name} the images of a batch keep "
                 "different numbers of tokens: choose another for retrain"
             )
-
-
-def check_steps(spec: RetrainSpec, images: int) -> None:
-    """UserError if there is but one step, which changes no weight: the warm-up begins at 0."""
-    batch = min(spec.train_batch, images)
-    if spec.epochs * (images // batch) < 2:
-        raise UserError(
-            f"{images} training images are one step of {batch}, at which the learning rate is "
-            f"still 0: give more --epochs or --train-images, or --train-batch {max(1, batch // 4)}"
-        )
 
 
 def check_trains(prepared: Prepared) -> None:

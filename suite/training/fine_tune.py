@@ -156,6 +156,7 @@ def prepare(
     with group.main_first():
         file = wish.folder / f"pictures-{images.beginning[:16]}-{size}.npy"
         pixels = shrunken(images.train, images.rows, size, file)
+    check_steps(len(images.rows), recipe.batch, recipe.epochs, "more --epochs, or --batch-size")
     data = images.train
     crop = SMALLEST_CROP[wish.augment]
     pictures = Pictures(pixels, images.labels, data.mean, data.std, size, crop, recipe.seed)
@@ -164,6 +165,15 @@ def prepare(
         recipe, pictures, wish.folder, device, workers, kernel, group, lambda: model, beginning
     )
     return Prepared(wish, images, trainer, begins_with)
+
+
+def check_steps(images: int, batch: int, epochs: int, mend: str) -> None:
+    """UserError if there is but one step, which changes no weight: the warm-up begins at 0."""
+    if epochs * (images // batch) < 2:
+        raise UserError(
+            f"{images} training images are one step of {batch}, at which the learning rate is "
+            f"still 0: give {mend} {max(1, batch // 4)}"
+        )
 
 
 def check_learns(model: Backbone) -> None:

@@ -137,10 +137,10 @@ def test_training_begins_with_all_of_the_weights_but_the_head(tmp_path: Path, ca
     draw(tmp_path / "photos/train", {"a": 6, "b": 6})
     draw(tmp_path / "photos/val", {"a": 2, "b": 2}, start=1)
     shutil.copy(tmp_path / "photos/train/a/0.png", tmp_path / "photos/val/a/copy.png")
-    still = ("--epochs", "1", "--lr", "1e-12", "--augment", "none", "--batch-size", "12")
+    still = ("--epochs", "2", "--lr", "1e-12", "--augment", "none", "--batch-size", "12")
     assert run_cli(line(*still)) == 0
     out = capsys.readouterr().out
-    assert "1 epoch of 1 step of 12 images" in out
+    assert "2 epochs of 1 step of 12 images" in out
     assert "leaves out" not in out
     assert "trains on the 12 images of train, held out: 5 of val" in out
     assert "left out of the held-out images: 1 that are trained on, too" in out
@@ -171,7 +171,7 @@ def test_a_backbone_of_a_file_is_trained_from_drawn_weights(tmp_path: Path, caps
         "    small |= dict(classes=classes, image_size=image_size)\n"
         "    return Vim('net', MambaConfig(**small))\n"
     )
-    own = line("--epochs", "1", "--image-size", "24")
+    own = line("--epochs", "2", "--image-size", "24")
     own[2] = "net.py:net"
     assert run_cli(own) == 2
     assert "no weights of net.py:net" in capsys.readouterr().err
@@ -270,6 +270,11 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "a tiny size": (folder_of(a=3, b=3), ["--image-size", "0"], "cannot|positive|at least"),
     "a rate of nan": (folder_of(a=3, b=3), ["--lr", "nan"], "--lr cannot be nan"),
     "no epochs": (folder_of(a=3, b=3), ["--epochs", "0"], "--epochs"),
+    "a single step": (
+        folder_of(a=6, b=6),
+        ["--batch-size", "64"],
+        "10 training images are one step of 10, .* still 0: give more --epochs, or --batch-size 2",
+    ),
     "an unknown augmentation": (folder_of(a=3, b=3), ["--augment", "x"], "none or light or strong"),
     "bf16 on a CPU": (folder_of(a=3, b=3), ["--precision", "bf16"], "bf16 is for CUDA devices"),
     "a source": (folder_of(a=3, b=3), ["--source", "x"], "--source is for --recipe"),
