@@ -271,7 +271,7 @@ VIT = {
 # heads on the frozen bundled backbones, for ten garments and the background
 SEGMENTERS = {
     f"{body}_{head}": SegmenterConfig(body, head, levels, classes=11)
-    for body in ("vim_nano", "videomamba_nano")
+    for body in ("vim_nano", "videomamba_nano", "deit_nano")
     for head, levels in (("linear", 1), ("conv", 2))
 }
 # as published, for the 150 classes of ADE20K
