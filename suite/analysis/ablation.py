@@ -27,6 +27,7 @@ from suite.plan.notes import called
 from suite.stats.ablation_words import ablation_answers
 from suite.stats.compare import ENVELOPE, Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes, counted
+from suite.stats.metric import TOP1, Metric
 from suite.stats.schedule_words import listed
 from suite.stats.verdict import too_few
 from suite.store.results import Results
@@ -238,8 +239,9 @@ def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
     done = [row for row in others if row.status == "ok"]
     # Settings of other FLOPs have no p: their difference would mix work with the setting.
     tested = [row for row in done if row.p_holm is not None]
+    keeps = "is right on" if cell.task == "classification" else "has a mean IoU of"
     parts = [
-        f"{place}, {images}{drawn}: {who}{own} is right on {100 * first.top1:.1f} %.",
+        f"{place}, {images}{drawn}: {who}{own} {keeps} {100 * first.top1:.1f} %.",
         _counted(tested),
         _best_and_worst(tested, cell.kind),
         _by_tau(rows) if first.axis == "order" else "",
@@ -312,11 +314,11 @@ def _by_tau(rows: Sequence[AblationRow]) -> str:
         return ""
     # constant top-1: rho is undefined, but the finding is not
     if len(set(top1)) < 2:
-        return "Top-1 is the same whatever Kendall's tau of the order."
+        return "Accuracy is the same whatever Kendall's tau of the order."
     rho = float(spearmanr(tau, top1).statistic)
     return (
         f"Over {len(done)} settings with Kendall's tau of the order from {min(tau):+.2f} to "
-        f"{max(tau):+.2f}, top-1 follows tau with Spearman's rho {rho:+.2f}."
+        f"{max(tau):+.2f}, accuracy follows tau with Spearman's rho {rho:+.2f}."
     )
 
 
@@ -366,7 +368,7 @@ def seeds_note(folder: Path) -> str:
     return ENVELOPE if (frame["interval"] == "range").any() else ""
 
 
-def console_tables(folder: Path) -> Iterator[Table]:
+def console_tables(folder: Path, metric: Metric = TOP1) -> Iterator[Table]:
     """The families of the ablation in `folder` as tables for a terminal."""
     frame = pd.read_parquet(folder / "analyses" / "ablation.parquet")
     for key, rows in frame.groupby(list(Family._fields), sort=False):
@@ -375,7 +377,7 @@ def console_tables(folder: Path) -> Iterator[Table]:
         table = Table(
             "setting",
             "seeds",
-            "top-1",
+            metric.name,
             "difference",
             "95 % interval",
             "p (Holm)",

@@ -24,7 +24,10 @@ from suite.config.run_spec import SITE_RULES, RunSpec
 from suite.config.spec_file import build_spec
 from suite.stats.compare import Comparison
 from suite.stats.compare import compare as paired
+from suite.stats.confusion import overlaps_by_image
+from suite.stats.correctness import Outcomes
 from suite.stats.hits import Hits
+from suite.stats.overlap import Overlaps
 from suite.store.find_run import DEFAULT_FOLDER, folder_of
 from suite.store.schema import SAME
 
@@ -78,7 +81,8 @@ class Run:
 
         Columns: ``image``, ``label_true``, ``prediction`` (numbers), ``top5``, ``loss`` (nats),
         ``margin`` (logit of the true class less the best other), ``agree`` (with the dense model),
-        ``kl`` (nats, from the dense model), ``tau`` (of the tokens' order). `method` is its label,
+        ``kl`` (nats, from the dense model), ``tau`` (of the tokens' order); of segmentation see
+        docs/segmentation.md. `method` is its label,
         ``none`` the dense model's. Budget and backbone may be left out where there is only one.
         UserError that lists what there is.
         """
@@ -93,29 +97,30 @@ class Run:
     ) -> Comparison:
         """Compare two methods on the same images, as the run's own statistics do.
 
-        ``difference`` is top-1 of `method` less that of `other` in [-1, 1], with the bootstrap
+        ``difference`` is top-1, or mIoU, of `method` less that of `other`, with the bootstrap
         interval ``difference_low`` to ``difference_high`` (95 %) and the exact ``p`` of the paired
         test; of several seeds all are used. ``p`` is None where their FLOPs differ by more than
         0.5 point, or 0.2 where rows and columns leave. Nothing is corrected: where many pairs are
         looked at, read ``p_holm`` in ``statistics``.
         """
-        sides = [self._correctness(name, budget, backbone) for name in (method, other)]
+        sides = [self._answers(name, budget, backbone) for name in (method, other)]
         return paired(*sides)
 
-    def _correctness(self, method: str, budget: float | None, backbone: str | None) -> Hits:
-        """What a method got right, all seeds."""
+    def _answers(self, method: str, budget: float | None, backbone: str | None) -> Outcomes:
+        """What a method answered, all seeds."""
         cells = self._cells(method, budget, backbone)
         frames = [self._outcomes(cell) for _, cell in cells.iterrows()]
+        label, images = str(cells["label"].iloc[0]), frames[0]["image"].to_numpy()
+        removed = float(cells[f"removed_{cells['flops_convention'].iloc[0]}"].iloc[0])
+        place = removed, self._stored.kind, self._coarse(cells["key"].iloc[0])
+        if self._stored.task == "segmentation":
+            pixels, classes = [], len(self._stored.dataset["classes"])
+            for frame in frames:
+                codes, counts = list(frame["confusion"]), list(frame["pixels"])
+                pixels.append(overlaps_by_image(codes, counts, classes))
+            return Overlaps(label, np.stack(pixels), images, *place)
         hits = [(frame["label_true"] == frame["prediction"]).to_numpy() for frame in frames]
-        removed = cells[f"removed_{cells['flops_convention'].iloc[0]}"].iloc[0]
-        return Hits(
-            str(cells["label"].iloc[0]),
-            np.stack(hits),
-            frames[0]["image"].to_numpy(),
-            float(removed),
-            self._stored.kind,
-            self._coarse(cells["key"].iloc[0]),
-        )
+        return Hits(label, np.stack(hits), images, *place)
 
     def _coarse(self, key: str) -> bool:
         """Whether a cell removes whole rows and columns; a smaller model's removes nothing."""

@@ -11,6 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from suite.stats.correctness import counted
+from suite.stats.metric import METRICS, TOP1
 from suite.stats.schedule_words import FEW
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.run_folder import Store
@@ -65,7 +66,8 @@ def ablation_findings(folder: Path, headline: Headline, records: Sequence[CellRe
     said = [str(row["sentence"]) for row in headline.get("answers") or ()]
     *others, last = said or [str(headline.get("headline") or "")]
     answers: list[tuple[str, list[Table]]] = [(text, []) for text in others]
-    answers.append((last, [*console_tables(folder)]))
+    metric = METRICS[records[0].task] if records else TOP1
+    answers.append((last, [*console_tables(folder, metric)]))
     note = seeds_note(folder)
     notes = [*column_notes(folder), *_as_it_is(records), *not_static(records)]
     details = [*([note] if note else []), *_words(headline)]

@@ -34,6 +34,16 @@ def overlaps(matrix: Matrix) -> Matrix:
     return np.stack([both, matrix.sum(0) + matrix.sum(1) - both])
 
 
+def overlaps_by_image(
+    codes: Sequence[Integers], pixels: Sequence[Integers], classes: int
+) -> Matrix:
+    """`overlaps` (n, 2, K) of each image by itself, from the pairs that occur in it."""
+    of_images = []
+    for one, counts in zip(codes, pixels, strict=True):
+        of_images.append(overlaps(summed([one], [counts], classes)))
+    return np.stack(of_images)
+
+
 def class_ious(matrix: Matrix) -> Shares:
     """Intersection over union (K,) of each class; NaN of one in neither truth nor prediction."""
     both, either = overlaps(matrix)

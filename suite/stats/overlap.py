@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -37,6 +37,21 @@ def mean_iou(pixels: Array | Pixels) -> Array:
     ratios = np.divide(both, either, out=np.zeros(both.shape), where=occurs)
     classes = occurs.sum(-1)
     return np.divide(ratios.sum(-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)
+
+
+# All cells of a run have as many images, and draw them alike.
+@lru_cache(1)
+def draws_of_images(n: int) -> NDArray[np.uint8]:
+    """How often each of n images is drawn (DRAWS, n), n of them with replacement."""
+    # An image that is drawn 256 times is not to be feared.
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    return drawn.astype(np.uint8)
+
+
+@lru_cache(1)
+def exchanges(n: int) -> NDArray[np.uint8]:
+    """Which of n images the methods exchange (DRAWS, n)."""
+    return np.random.default_rng(0).integers(0, 2, size=(DRAWS, n), dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +104,8 @@ class Overlaps(Outcomes):
         Outcomes of the same images have the same draws, which pairs them.
         """
         ordered = self.pixels[:, np.argsort(self.images)]
-        n = self.count
-        weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-        flat = ordered.reshape(self.seeds, n, -1).astype(float)
-        sums = weights.astype(float) @ flat
+        flat = ordered.reshape(self.seeds, self.count, -1).astype(float)
+        sums = draws_of_images(self.count).astype(float) @ flat
         return mean_iou(sums.reshape(self.seeds, DRAWS, *self.pixels.shape[2:]))
 
     def each_seed(self) -> list[Self]:
@@ -145,8 +158,7 @@ class PairedOverlaps:
         if np.array_equal(one, other):
             return 1.0
         n = one.shape[1]
-        exchanged = np.random.default_rng(0).integers(0, 2, size=(DRAWS, n)).astype(float)
-        moved = exchanged @ (other - one).reshape(times, n, -1).astype(float)
+        moved = exchanges(n).astype(float) @ (other - one).reshape(times, n, -1).astype(float)
         moved = moved.reshape(times, DRAWS, *one.shape[2:])
         ones, others = one.sum(axis=1)[:, None], other.sum(axis=1)[:, None]
         differences = (mean_iou(ones + moved) - mean_iou(others - moved)).mean(axis=0)

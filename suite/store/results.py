@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from suite.stats.confusion import overlaps, summed
+from suite.stats.confusion import overlaps_by_image
 from suite.store.run_folder import Store
 from suite.store.schema import CLASSIFICATION, Task
 
@@ -94,10 +94,8 @@ class Results:
         """
         if key not in self._pixels:
             frame = self.outcomes(key, PIXEL_COLUMNS)
-            of_images = []
-            for codes, counts in zip(frame.confusion, frame.pixels, strict=True):
-                of_images.append(overlaps(summed([codes], [counts], self.classes)))
-            self._pixels[key] = frame.image.to_numpy(), np.stack(of_images)
+            pixels = overlaps_by_image(list(frame.confusion), list(frame.pixels), self.classes)
+            self._pixels[key] = frame.image.to_numpy(), pixels
         return self._pixels[key]
 
     def token_counts(self, key: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn import functional
 
 import reports
+import suite
 from backbones.common.errors import UserError
 from reports.aggregate import audit
 from reports.figures.canvas import WIDTH
@@ -84,6 +85,15 @@ def test_every_figure_of_accuracy_follows_from_the_confusions(folder: Path) -> N
         assert row.top1_low <= row.top1 <= row.top1_high
         own = table[table.label == cell["label"]].sort_values("class_number")
         assert own.class_iou.tolist() == pytest.approx(found, nan_ok=True)
+
+
+def test_from_python_a_comparison_is_the_run_s_own(folder: Path) -> None:
+    found = suite.load(folder)
+    statistics = found.statistics.set_index("label").loc["delta"]
+    row = found.compare("delta", "mtr")
+    assert (row.accuracy, row.difference) == (statistics.top1, statistics.difference)
+    assert row.p == pytest.approx(statistics.p)
+    assert {"confusion", "pixels"} <= set(found.outcomes("delta"))
 
 
 def decoded(png: bytes) -> NDArray[np.uint8]:
