@@ -73,7 +73,7 @@ class RunSpec(Specification):
     # The names are those of suite.plan.ablation_axes.AXES, which this room may not import.
     axes: tuple[str, ...] = ()
     """What to vary around each method, comma-separated: order, score, combine, match, schedule,
-    class-token, direction, similarity, size, undo (of segmentation), or all."""
+    class-token, direction, similarity, size, undo, or all. Undo is of segmentation."""
     task: Literal["classification", "segmentation"] = "classification"
     """classification (of images) or segmentation (of pixels), by a backbone with such a head."""
     backbones: tuple[str, ...] = ("vim_nano",)

@@ -345,7 +345,7 @@ def published(name: str) -> Table | None:
             key.removeprefix("backbone.").replace("head.fc.", "head."): shape
             for key, shape in table.items()
         }
-    if name.startswith(("deit_", "vit_")) and not name.endswith("nano"):
+    if name.startswith(("deit_", "vit_")) and "_nano" not in name:
         return transformer({"tiny": 192, "small": 384, "base": 768}[name.partition("_")[2]], 12)
     if name.endswith("_stride8"):
         return class_token(*WIDTHS[name.removesuffix("_stride8")], tokens=730)

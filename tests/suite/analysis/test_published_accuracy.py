@@ -15,11 +15,14 @@ from suite.stats.hits import Hits
 
 
 def model(source: str, path: str) -> Any:
-    return SimpleNamespace(provenance=SimpleNamespace(source=source, path=path))
+    provenance = SimpleNamespace(source=source, path=path)
+    return SimpleNamespace(provenance=provenance, task="classification")
 
 
 def data(name: str, split: str, classes: int = 1000, kind: str = "images") -> Any:
-    return SimpleNamespace(name=name, split=split, classes=("",) * classes, kind=kind)
+    return SimpleNamespace(
+        name=name, split=split, classes=("",) * classes, kind=kind, task="classification"
+    )
 
 
 VAL = data("imagenet", "val")
