@@ -99,7 +99,7 @@ ROWS = [
     Bad(
         "method file: bytes",
         LINE,
-        r"cannot be run \(SyntaxError.*: correct (it|the file)",
+        r"cannot be run \((SyntaxError|ValueError).*: correct (it|the file)",
         written("m.py", b"\xff\xfe\x00"),
     ),
     Bad(
