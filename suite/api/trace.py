@@ -70,15 +70,15 @@ class TokenTrace:
         """Draw each image above its tokens: dropped ones dark, merged ones in their mean colour.
 
         White tokens live in a special one. A line below says so, and one above each image the
-        number of the class that the model chose, with its probability. `images` (B, 3, H, W) are
-        others to draw on, in 0..1; by default those that the model saw. The figure is
-        matplotlib's: notebooks show it, ``savefig`` writes it.
+        number of the class that the model chose, with its probability, unless it names pixels.
+        `images` (B, 3, H, W) are others to draw on, in 0..1; by default those that the model saw.
+        The figure is matplotlib's: notebooks show it, ``savefig`` writes it.
         """
         pictures = self._pictures(images)
         grid = self.owner.shape[1:] if self.owner.ndim == 4 else (1, *self.owner.shape[1:])
         frames, height, width = grid
         owners = side_by_side(self.owner.flatten(1).cpu(), (frames, height, width)).numpy()
-        shares, classes = self.logits.detach().cpu().float().softmax(-1).max(-1)
+        titles = _answers(self.logits.detach().cpu().float())
         across = max(1, min(ACROSS, len(pictures)))
         rows = 2 * -(-len(pictures) // across)
         wide = INCHES * frames * width / height
@@ -91,11 +91,7 @@ class TokenTrace:
             axes.set_axis_off()
         for index, pixels in enumerate(pictures):
             row, column = divmod(index, across)
-            panels[2 * row, column].set_title(
-                f"class {int(classes[index])}, {100 * float(shares[index]):.0f} %",
-                fontsize=7,
-                pad=3,
-            )
+            panels[2 * row, column].set_title(titles[index], fontsize=7, pad=3)
             drawn = overlay(pixels, owners[index], (height, frames * width), CELL)
             for axes, shown in zip(panels[2 * row :, column], (pixels, drawn), strict=False):
                 axes.imshow(shown, interpolation="nearest")
@@ -117,6 +113,16 @@ class TokenTrace:
         if pixels.ndim == 5:  # (B, 3, T, H, W)
             pixels = pixels.transpose(2, 3).flatten(3)
         return [np.ascontiguousarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
+
+
+def _answers(logits: Tensor) -> list[str]:
+    """The class of each image with its probability; nothing where pixels have classes."""
+    if logits.ndim > 2:
+        return [""] * len(logits)
+    shares, classes = logits.softmax(-1).max(-1)
+    return [
+        f"class {int(of)}, {100 * float(at):.0f} %" for of, at in zip(classes, shares, strict=True)
+    ]
 
 
 def traced(

@@ -92,6 +92,8 @@ def settings(method: MethodSpec, axis: str) -> list[Setting]:
         # Computed only for the message, since it tries every axis.
         offered = axes_of([method])
         mend = f"its axes are {', '.join(offered)}" if offered else "name another method"
+        if axis == DENSE_AXIS:
+            mend = "it drops no token; name a method that does, such as --method delta"
         raise UserError(f"{method} has nothing to vary on the axis {axis}: {mend}")
     own = ", ".join(setting.words for setting in by_spec.pop(own_text)) or UNCHANGED
     # Of settings that come to the same method the first stands for all.

@@ -214,8 +214,6 @@ def adaptive_cell(
 def incompatibility(composition: Composition, model: Backbone) -> str | None:
     """Say why `model` cannot be reduced by `composition`; None if it can."""
     specials = len(model.special_places)
-    if composition.undo != Composition.undo and model.task != "segmentation":
-        return f"undo={composition.undo} is of pixels; {model.name} names images: leave it out"
     if needs_rectangle(model) and not composition.keeps_rectangle:
         return no_rectangle(model)
     if composition.keeps_rectangle and model.describe().rectangle is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
+from methods.base import UNDO
 from methods.named.oracle import MAX_IMAGES
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
@@ -203,6 +204,15 @@ class Prepared:
         return records
 
 
+def refuse_undo(methods: Sequence[MethodSpec]) -> None:
+    """UserError for a method that says how pixels are filled in, of a task without pixels."""
+    for method in methods:
+        if UNDO in method.options:
+            raise UserError(
+                f"{method}: {UNDO} is of pixels: add --task segmentation, or leave it out"
+            )
+
+
 def prepare(
     spec: RunSpec,
     opened: Opened | None = None,
@@ -228,6 +238,8 @@ def prepare(
     count = len(choose_images(dataset, spec.images))
     named = parse_all(spec.methods)
     methods = ablated(named, spec.axes)
+    if dataset.task != "segmentation":
+        refuse_undo(named)
     # The oracle runs a pass for each token and site.
     if count > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
         raise UserError(

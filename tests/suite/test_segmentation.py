@@ -96,6 +96,13 @@ def test_from_python_a_comparison_is_the_run_s_own(folder: Path) -> None:
     assert {"confusion", "pixels"} <= set(found.outcomes("delta"))
 
 
+def test_a_trace_of_pixels_is_drawn_without_classes(small: Specs) -> None:
+    model = prepare(small(**SETTINGS)).models["vim_mini_linear"]
+    reduced = suite.reduce(model, "delta[undo=zeros]", budget=0.4)
+    trace = reduced.trace(torch.zeros(2, 3, model.image_size, model.image_size))
+    assert {axes.get_title() for axes in trace.show().axes} == {""}
+
+
 def decoded(png: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(png)))
 
@@ -199,6 +206,10 @@ BAD: dict[str, tuple[Sequence[str], str]] = {
         ("--backbones", "vim_mini_linear"),
         "vim_mini_linear names the classes of pixels: add --task segmentation",
     ),
+    "a fill of pixels where images are named": (
+        ("--methods", "delta[undo=nearest]", "--backbones", "vim_mini"),
+        "delta[undo=nearest]: undo is of pixels: add --task segmentation, or leave it out",
+    ),
     "an unknown task": (("--task", "detection"), "--task detection: "),
 }
 
@@ -213,8 +224,15 @@ def test_bad_input_is_one_line(case: str, tmp_path: Path, capsys: Out) -> None:
     assert problem in line
 
 
-@pytest.mark.parametrize("command", ["ablate --axes undo", "retrain --task segmentation"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ablate --axes undo",
+        "ablate --task segmentation --axes undo",
+        "retrain --task segmentation",
+    ],
+)
 def test_what_is_of_the_other_task_is_refused(command: str, capsys: Out) -> None:
     assert run_cli([*command.split(), "--images", "3"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "segmentation" in line
+    assert "segmentation" in line or "--method delta" in line
