@@ -148,7 +148,9 @@ def blind_words(found: BlindComparison) -> str:
     total = len(found.leads)
     if not shown:
         none = f"{missed[0]} is not" if total == 1 else "no method is"
-        return f"{none} shown to keep more than {IGNORANT} ({found.baseline} is the best of them)"
+        # Its best schedule, which may be another than that of the table.
+        best = f"{found.baseline}, {found.setting}," if found.setting else found.baseline
+        return f"{none} shown to keep more than {IGNORANT} ({best} is the best of them)"
     if not missed:
         who = f"all {total} methods keep" if total > FEW else f"{listed(shown)} {_keep(shown)}"
         return f"{who} more than {IGNORANT}"
