@@ -14,10 +14,9 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
-from suite.stats.confusion import overlaps, summed
+from suite.stats.confusion import matrix_miou, summed
 from suite.stats.metric import METRICS as BY_TASK
 from suite.stats.metric import TOP1, Metric
-from suite.stats.overlap import mean_iou
 from suite.store.find_run import run_spec
 from suite.store.schema import (
     SHOWN,
@@ -274,7 +273,7 @@ def _miou(run: Run, rows: pd.DataFrame) -> float:
         matrix = summed(list(rows["confusion"]), list(rows["pixels"]), classes)
     except (IndexError, ValueError):
         return math.nan
-    return float(mean_iou(overlaps(matrix)))
+    return matrix_miou(matrix)
 
 
 def _spec(folder: Path) -> Row:

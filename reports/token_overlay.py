@@ -21,16 +21,28 @@ SIDE = 288  # the longest side of an embedded picture, pixels
 
 def decode(png: bytes) -> Pixels | None:
     """Return the pixels (H, W, 3) of a PNG file, at most `SIDE` long; None if it is damaged."""
+    image = _opened(png)
+    if image is None:
+        return None
+    picture = image.convert("RGB")
+    picture.thumbnail((SIDE, SIDE))
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def decode_classes(png: bytes) -> Pixels | None:
+    """Return the classes (H, W) that a grey PNG file has as values; None if it is damaged."""
+    image = _opened(png)
+    return None if image is None or image.mode != "L" else np.asarray(image, dtype=np.uint8)
+
+
+def _opened(png: bytes) -> Image.Image | None:
+    """Return the picture in a PNG file; None if it is damaged, or too large."""
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return None
-            picture = image.convert("RGB")
+            return image.copy() if image.width * image.height <= MOST_PIXELS else None
     except Exception:
         # Pillow's parsers raise many types; a picture that cannot be decoded is left out
         return None
-    picture.thumbnail((SIDE, SIDE))
-    return np.asarray(picture, dtype=np.uint8)
 
 
 def data_uri(pixels: Pixels) -> str:

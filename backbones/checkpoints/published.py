@@ -174,17 +174,23 @@ def _plainmamba() -> Iterator[PublishedFile]:
 def _plainmamba_upernet() -> Iterator[PublishedFile]:
     # whole images of 512 pixels, one scale
     for size, miou in {"l1": 44.1, "l2": 46.8, "l3": 49.1}.items():
-        yield PublishedFile(
-            f"plainmamba_{size}_upernet",
-            f"hf://ChenhongyiYang/PlainMamba/segmentation/{size}_upernet.pth",
-            "state_dict",
-            miou,
-            data="ade20k",
-            split="validation",
-            classes=150,
-            preprocessing=WHOLE,
-            task="segmentation",
-        )
+        source = f"hf://ChenhongyiYang/PlainMamba/segmentation/{size}_upernet.pth"
+        yield _upernet(f"plainmamba_{size}", source, miou)
+
+
+def _upernet(body: str, source: str, miou: float) -> PublishedFile:
+    """A file of `body` with an UPerNet head, and its mean IoU on ADE20K in percent."""
+    return PublishedFile(
+        f"{body}_upernet",
+        source,
+        "state_dict",
+        miou,
+        data="ade20k",
+        split="validation",
+        classes=150,
+        preprocessing=WHOLE,
+        task="segmentation",
+    )
 
 
 def _adventurer() -> Iterator[PublishedFile]:
@@ -224,17 +230,8 @@ def _vmamba_upernet() -> Iterator[PublishedFile]:
         ("small", "small_iter_144000", 50.6),
         ("base", "base_iter_160000", 51.0),
     ):
-        yield PublishedFile(
-            f"vmamba_{size}_upernet",
-            f"{release}upernet_vssm_4xb4-160k_ade20k-512x512_{file}.pth",
-            "state_dict",
-            miou,
-            data="ade20k",
-            split="validation",
-            classes=150,
-            preprocessing=WHOLE,
-            task="segmentation",
-        )
+        source = f"{release}upernet_vssm_4xb4-160k_ade20k-512x512_{file}.pth"
+        yield _upernet(f"vmamba_{size}", source, miou)
 
 
 def _vit() -> Iterator[PublishedFile]:

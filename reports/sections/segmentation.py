@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from reports.figures.segmentation import class_figure, segmented_figure
 from reports.formatting import MISSING, budget_name, points
@@ -15,7 +13,7 @@ from reports.report_data import ReportData
 from reports.run import sequence
 from reports.section import Drawing, Frames, Section, Table, stored
 from reports.style import DENSE, group
-from reports.token_overlay import MOST_PIXELS, Pixels
+from reports.token_overlay import Pixels, decode_classes
 
 NEEDS = stored("class_ious")
 OPTIONAL = stored("segmented")
@@ -92,7 +90,7 @@ def _pictures(
     own = own[own["budget"].isna() | (own["budget"] == budget)]
     maps: dict[tuple[int, str], tuple[Pixels, float]] = {}
     for row in own.itertuples():
-        named = _classes(row.png)
+        named = decode_classes(row.png)
         if named is not None:
             maps[int(row.image), str(row.label)] = named, float(row.image_miou)
     known = {image for image, label in maps if label == WHOLE and (image, TRUTH) in maps}
@@ -111,18 +109,6 @@ def _pictures(
         "Pictures beside the classes of their pixels: the truth, the dense model, each method.",
         backbone=backbone if stem else "",
     )
-
-
-def _classes(png: bytes) -> Pixels | None:
-    """The classes (H, W) in a PNG; None if it is damaged."""
-    try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            if image.mode != "L" or image.width * image.height > MOST_PIXELS:
-                return None
-            return np.asarray(image, dtype=np.uint8)
-    except Exception:
-        # Pillow's parsers raise many types; a picture that cannot be decoded is left out
-        return None
 
 
 def _sentence(report: ReportData) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,10 @@ from backbones.base import Backbone
 from suite.data.base import IGNORED, Truth
 from suite.evaluation.adaptive import Adaptive, evaluate_adaptive
 from suite.evaluation.runner import embed
+from suite.evaluation.segmentation import pairs
 from suite.evaluation.tree import evaluate, jobs_for
 from suite.plan.cells import Cell
-from suite.stats.overlap import mean_iou
+from suite.stats.confusion import matrix_miou, summed
 
 TRUTH = "truth"  # the label of its rows
 
@@ -86,12 +86,8 @@ def answered(
 
 def image_miou(named: Truth, truth: Truth, classes: int) -> float:
     """Mean IoU of the classes of one image's pixels, over those that occur in it."""
-    counts = truth != IGNORED
-    pixels: Any = np.zeros((2, classes), np.int64)
-    for number in range(classes):
-        one, other = (named == number) & counts, truth == number
-        pixels[:, number] = (one & other).sum(), (one | other).sum()
-    return float(mean_iou(pixels))
+    codes, pixels = pairs(truth[None], named[None], truth[None] != IGNORED, classes)
+    return matrix_miou(summed(list(codes), list(pixels), classes))
 
 
 def as_png(classes: Truth) -> bytes:

@@ -113,10 +113,6 @@ def first_errors_table(
     rows are in this order. `dense` gives the key of each backbone's dense cell, `records` are the
     cells that reduce. Empty of a task without right images.
     """
-
-    def outcomes(key: str) -> pd.DataFrame:
-        return results.outcomes(key, READ)
-
     columns = list(TABLES["first_errors"].columns)
     if results.task != CLASSIFICATION:
         return pd.DataFrame(columns=columns)
@@ -128,12 +124,12 @@ def first_errors_table(
     frames = []
     for (backbone, label), cells in members.items():
         # Read again for each method, so that few outcomes are in memory at once.
-        whole = outcomes(dense[backbone])
+        whole = results.outcomes(dense[backbone], READ)
         # Images that the dense model and every smaller budget get right.
         right_so_far = (whole.prediction == whole.label_true).to_numpy()
         errors: list[pd.DataFrame] = []
         for record in sorted(cells, key=lambda cell: cell.budget or 0.0):
-            rows = outcomes(record.key)
+            rows = results.outcomes(record.key, READ)
             right = (rows.prediction == rows.label_true).to_numpy()
             wrong = rows[right_so_far & ~right].nlargest(PER_METHOD, "kl")
             errors.append(wrong[["image", "kl"]].assign(budget=record.budget))

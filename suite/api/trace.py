@@ -18,7 +18,7 @@ from backbones.preprocessing import Preprocessing
 from backbones.sequence import TokenSequence
 from backbones.unreduce import on_grid
 from reports.token_overlay import Pixels, overlay
-from suite.analysis.gallery import IN_SPECIAL, patch_owners, side_by_side
+from suite.analysis.gallery import IN_SPECIAL, answers, patch_owners, side_by_side
 
 ACROSS = 8  # images side by side in a picture
 INCHES = 1.3  # of an image
@@ -78,7 +78,7 @@ class TokenTrace:
         grid = self.owner.shape[1:] if self.owner.ndim == 4 else (1, *self.owner.shape[1:])
         frames, height, width = grid
         owners = side_by_side(self.owner.flatten(1).cpu(), (frames, height, width)).numpy()
-        titles = _answers(self.logits.detach().cpu().float())
+        classes, shares = answers(self.logits.detach())
         across = max(1, min(ACROSS, len(pictures)))
         rows = 2 * -(-len(pictures) // across)
         wide = INCHES * frames * width / height
@@ -91,7 +91,9 @@ class TokenTrace:
             axes.set_axis_off()
         for index, pixels in enumerate(pictures):
             row, column = divmod(index, across)
-            panels[2 * row, column].set_title(titles[index], fontsize=7, pad=3)
+            if classes[index] >= 0:  # of pixels there is none
+                title = f"class {int(classes[index])}, {100 * float(shares[index]):.0f} %"
+                panels[2 * row, column].set_title(title, fontsize=7, pad=3)
             drawn = overlay(pixels, owners[index], (height, frames * width), CELL)
             for axes, shown in zip(panels[2 * row :, column], (pixels, drawn), strict=False):
                 axes.imshow(shown, interpolation="nearest")
@@ -113,16 +115,6 @@ class TokenTrace:
         if pixels.ndim == 5:  # (B, 3, T, H, W)
             pixels = pixels.transpose(2, 3).flatten(3)
         return [np.ascontiguousarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
-
-
-def _answers(logits: Tensor) -> list[str]:
-    """The class of each image with its probability; nothing where pixels have classes."""
-    if logits.ndim > 2:
-        return [""] * len(logits)
-    shares, classes = logits.softmax(-1).max(-1)
-    return [
-        f"class {int(of)}, {100 * float(at):.0f} %" for of, at in zip(classes, shares, strict=True)
-    ]
 
 
 def traced(

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from suite.data.base import IGNORED
 from suite.data.loading.loader import Batch
-from suite.stats.confusion import frequency_iou, overlaps, pixel_accuracy, summed
-from suite.stats.overlap import mean_iou
+from suite.stats.confusion import frequency_iou, matrix_miou, pixel_accuracy, summed
 from suite.store.schema import SegmentationMetrics
 from suite.system.stopwatch import STOPWATCH
 
@@ -287,7 +286,7 @@ def _lists(arrays: Sequence[NDArray[Any]]) -> Lists:
 
 def miou(frame: pd.DataFrame, classes: int) -> float:
     """Mean IoU of one cell over its images."""
-    return float(mean_iou(overlaps(summed(frame.confusion, frame.pixels, classes))))
+    return matrix_miou(summed(frame.confusion, frame.pixels, classes))
 
 
 def metrics(frame: pd.DataFrame, classes: int, dense_miou: float) -> SegmentationMetrics:
@@ -300,10 +299,10 @@ def metrics(frame: pd.DataFrame, classes: int, dense_miou: float) -> Segmentatio
         return float(frame[column].astype(np.float64).mean())
 
     return SegmentationMetrics(
-        miou=float(mean_iou(overlaps(matrix))),
+        miou=matrix_miou(matrix),
         pixel_accuracy=pixel_accuracy(matrix),
         frequency_iou=frequency_iou(matrix),
-        border_miou=float(mean_iou(overlaps(near))),
+        border_miou=matrix_miou(near),
         loss=mean("loss"),
         agreement=mean("agree"),
         kl=mean("kl"),

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.stats.overlap import mean_iou
+
 Integers = NDArray[np.integer]
 Matrix = NDArray[np.int64]
 Shares = NDArray[np.float64]
@@ -28,7 +30,7 @@ def summed(codes: Sequence[Integers], pixels: Sequence[Integers], classes: int) 
 def overlaps(matrix: Matrix) -> Matrix:
     """Pixels (2, K) of each class in both truth and prediction, and in either.
 
-    `suite.stats.overlap.mean_iou` takes the mean over classes, as OpenMMLab's MMSegmentation does.
+    `matrix_miou` takes the mean over classes, as OpenMMLab's MMSegmentation does.
     """
     both = matrix.diagonal()
     return np.stack([both, matrix.sum(0) + matrix.sum(1) - both])
@@ -42,6 +44,11 @@ def overlaps_by_image(
     for one, counts in zip(codes, pixels, strict=True):
         of_images.append(overlaps(summed([one], [counts], classes)))
     return np.stack(of_images)
+
+
+def matrix_miou(matrix: Matrix) -> float:
+    """Mean IoU over the classes that occur in truth or prediction; NaN without pixels."""
+    return float(mean_iou(overlaps(matrix)))
 
 
 def class_ious(matrix: Matrix) -> Shares:

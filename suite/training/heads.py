@@ -22,8 +22,7 @@ from backbones.dense.heads import normed, resized
 from backbones.dense.segmenter import Segmenter
 from suite.data.base import IGNORED, Dataset, IntArray
 from suite.data.images.clutter import FashionClutter, open_garments
-from suite.stats.confusion import overlaps, pixel_accuracy
-from suite.stats.overlap import mean_iou
+from suite.stats.confusion import matrix_miou, pixel_accuracy
 from suite.system.atomic_files import replacing, write_text
 from suite.training.export import recipe_table
 from suite.training.loop import hardware, learning_rate
@@ -148,7 +147,7 @@ def score(model: Segmenter, dataset: Dataset, device: str) -> Score:
     with torch.inference_mode():
         for images, truth in batches_of(dataset, indices, model.image_size, device):
             matrix += confusion(model(images), truth)
-    return Score(float(mean_iou(overlaps(matrix))), pixel_accuracy(matrix), len(indices))
+    return Score(matrix_miou(matrix), pixel_accuracy(matrix), len(indices))
 
 
 def confusion(logits: Tensor, truth: Tensor) -> NDArray[np.int64]:

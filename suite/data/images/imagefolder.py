@@ -16,7 +16,7 @@ from backbones.common.paths import local_path
 from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
 from suite.data.base import UNDIVIDED, IntArray, Manifest, Request, digest
-from suite.data.loading.decode import glance, is_picture, read_stamped, stamp
+from suite.data.loading.decode import glance, is_picture
 from suite.data.loading.preprocess import PhotographFiles, overrides_in
 
 # Folders are walked recursively: deeper ones would end in Python's limit of recursion.
@@ -253,16 +253,6 @@ class ImageFolder(PhotographFiles):
             if any(path.is_file() and is_picture(path) for path in root.iterdir()):
                 fix = "sort its images into one folder a class"
             raise UserError(f"{root} has no images in class folders: {fix}")
-
-    def fetch(self, index: int) -> tuple[bytes, str, str]:
-        """The bytes of a file, its path, and its stamp; UserError if it cannot be read."""
-        path = self.paths[index]
-        content, seen = read_stamped(path)
-        return content, str(path), seen
-
-    def stamp(self, index: int) -> str:
-        """The present stamp of a file."""
-        return stamp(self.paths[index].stat())
 
     def glance(self, index: int) -> None:
         """UserError if a file is damaged, as far as its header and its end tell."""

@@ -49,8 +49,6 @@ from suite.data.loading.decode import (
     glance,
     hash_file,
     read_bytes,
-    read_stamped,
-    stamp,
 )
 from suite.data.loading.preprocess import PhotographFiles, overrides_in
 
@@ -122,16 +120,6 @@ class MaskedPictures(PhotographFiles):
         """
         usual = replace(preprocessing, crop=1.0, interpolation="bilinear")
         super().prepare(usual, overrides)
-
-    def fetch(self, index: int) -> tuple[bytes, str, str]:
-        """The bytes of a picture, its path, and its stamp; UserError if it cannot be read."""
-        path = self.paths[index]
-        content, seen = read_stamped(path)
-        return content, str(path), seen
-
-    def stamp(self, index: int) -> str:
-        """The present stamp of a picture's file."""
-        return stamp(self.paths[index].stat())
 
     def known(self, index: int, content: str, stamp: str) -> Seen:
         """Join the mask to the hash and the stamp of a picture."""

@@ -26,7 +26,7 @@ from suite.data.base import (
     Truth,
     digest,
 )
-from suite.data.loading.decode import decode, fingerprint
+from suite.data.loading.decode import decode, fingerprint, read_stamped, stamp
 from suite.data.loading.pixels import normalise
 
 READERS = 16  # at once: a network file system takes longer to answer than to deliver
@@ -223,6 +223,16 @@ class PhotographFiles(Photographs):
     def names(self) -> list[str]:
         """The paths below `root`, so that a data set is the same wherever it lies."""
         return [path.relative_to(self.root).as_posix() for path in self.paths]
+
+    def fetch(self, index: int) -> tuple[bytes, str, str]:
+        """The bytes of a file, its path, and its stamp; UserError if it cannot be read."""
+        path = self.paths[index]
+        content, seen = read_stamped(path)
+        return content, str(path), seen
+
+    def stamp(self, index: int) -> str:
+        """The present stamp of a file."""
+        return stamp(self.paths[index].stat())
 
     def reordered(self, order: IntArray) -> Self:
         """The same files under other numbers."""
