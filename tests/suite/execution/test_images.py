@@ -250,7 +250,7 @@ def test_unchanged_files_are_not_read_again(
     def refuse(path: Path) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr("suite.data.images.imagefolder.read_stamped", refuse)
+    monkeypatch.setattr("suite.data.loading.preprocess.read_stamped", refuse)
     monkeypatch.setattr("suite.data.images.imagefolder.glance", refuse)
     pd.testing.assert_frame_equal(run(spec(), tmp_path / "run"), first)
 
