@@ -11,6 +11,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ hypothesis.settings.register_profile(
     "repeatable", hypothesis.settings.get_profile("looking"), derandomize=True
 )
 hypothesis.settings.load_profile("looking")
+
+
+@cache
+def _marked_gpu(path: Path) -> bool:
+    """Whether the file, or any in the folder, has tests that need a CUDA device."""
+    files = path.rglob("test_*.py") if path.is_dir() else [path]
+    return any("mark.gpu" in file.read_text(encoding="utf-8") for file in files)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m gpu`` no other file is imported: where kernels run, nothing draws a page."""
+    of_gpu = config.option.markexpr == "gpu"
+    return True if of_gpu and not _marked_gpu(collection_path) else None
 
 
 @pytest.hookimpl(optionalhook=True)
