@@ -24,7 +24,8 @@ OPTIONAL = stored(
 HEADS = {
     "backbone": "Backbone",
     "label": "Method",
-    "budget": "FLOPs removed, %",
+    "budget": "Budget, %",
+    "removed": "FLOPs removed, %",
     "top1_before": "As the weights came, %",
     "top1": "Retrained, %",
     "difference": "Gain, points",

@@ -24,7 +24,7 @@ from suite.stats.retrained_words import contrast_words, order_words
 from suite.store.schema import CellRecord
 from suite.system.durations import duration
 from suite.terminal.findings import MOST_SENTENCES, Findings
-from suite.terminal.tables import light_table
+from suite.terminal.tables import DAGGER, is_off_budget, light_table, off_budget
 
 Row = Mapping[str, Any]
 READING = (
@@ -54,7 +54,7 @@ def retrained_findings(
     rows = tables["retrained"]
     for backbone in dict.fromkeys(row["backbone"] for row in rows):
         own = [row for row in rows if row["backbone"] == backbone]
-        answers.append((recovery_answer(own), priced_tables(own, records[0])))
+        answers.append((recovery_answer(own), priced_tables(own, records)))
     contrasts = [contrast_words(row) for row in tables["retrained_contrasts"]]
     # What was asked for; of many settings the page has the table.
     if len(contrasts) <= MOST_SENTENCES:
@@ -65,7 +65,7 @@ def retrained_findings(
     rates = tables["retraining_rates"]
     return Findings(
         answers,
-        notes=[READING],
+        notes=[READING, *off_budget([r for r in records if r.role == "asked"])],
         warnings=headline.get("warnings") or (),
         sentences=[rates_answer(rates)] if rates else [],
         details=[
@@ -75,8 +75,8 @@ def retrained_findings(
     )
 
 
-def priced_tables(rows: Sequence[Row], record: CellRecord) -> list[Table]:
-    """A table for each control and its number of images; `record` has the images evaluated."""
+def priced_tables(rows: Sequence[Row], records: Sequence[CellRecord]) -> list[Table]:
+    """A table for each control and its number of images; `records` are the run's cells."""
     parts: dict[tuple[int, float], list[Row]] = {}
     for row in rows:
         parts.setdefault((row["trained_images"], row["control_top1"]), []).append(row)
@@ -85,18 +85,19 @@ def priced_tables(rows: Sequence[Row], record: CellRecord) -> list[Table]:
         after = f" on {seen:,}" if len(parts) > 1 else ""
         # A control alone has nothing beside it.
         if len(part) > 1:
-            tables.append(retrained_table(part, record, after))
+            tables.append(retrained_table(part, records, after))
     return tables
 
 
-def retrained_table(rows: Sequence[Row], record: CellRecord, after: str) -> Table:
+def retrained_table(rows: Sequence[Row], records: Sequence[CellRecord], after: str) -> Table:
     """Top-1 of each method on one backbone with the weights as they came, and retrained.
 
     `after` says on how many training images, where that is to be told.
     """
     # There always is one: no row is made without its control.
     control = next(row for row in rows if row["budget"] is None)
-    images = counted(control["images"], record.kind, record.split)
+    images = counted(control["images"], records[0].kind, records[0].split)
+    away = {(record.label, record.budget) for record in records if is_off_budget(record)}
     whole = f"whole model {percent(control['dense_top1'])}"
     title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike{after} "
     title += percent(control["top1"])
@@ -107,9 +108,10 @@ def retrained_table(rows: Sequence[Row], record: CellRecord, after: str) -> Tabl
         heads.append("trained at")
     table = light_table(title, *heads)
     for row in reduced:
+        mark = f" {DAGGER}" if (row["label"], row["budget"]) in away else ""
         texts = [
             row["label"],
-            f"-{100 * row['budget']:.4g} %",
+            f"-{100 * row['budget']:.4g} %{mark}",
             percent(row["top1_before"]),
             percent(row["top1"]),
             share_words(row),

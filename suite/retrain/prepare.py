@@ -25,8 +25,10 @@ from suite.retrain.spec import RetrainSpec
 from suite.retrain.training_data import TrainingData, open_training_data, parted
 from suite.training.augment import NONE
 from suite.training.fine_tune import SMALLEST_CROP, STRONG, check_learns, check_steps
-from suite.training.lesson import Lesson
+from suite.training.lesson import NOTHING, Lesson, Reduction
 from suite.training.recipes import Phase, Recipe
+
+TRAINED_UNDER = ("sequence", "image")  # kinds of methods
 
 
 @dataclass(frozen=True)
@@ -96,21 +98,23 @@ class Retraining:
 
     def lesson(self, training: Training) -> Lesson:
         """The reductions of a training, and the whole model as its teacher if one is asked for."""
-        plans = [cell.reducers() for cell in training.cells] or [{}]
+        reductions = [reduction_of(cell) for cell in training.cells] or [NOTHING]
         if not self.spec.distill:
-            return Lesson(plans)
+            return Lesson(reductions)
         # A copy, since these weights are also what the trainings begin with.
         teacher = copy.deepcopy(self.models[training.backbone]).eval().requires_grad_(False)
-        return Lesson(plans, teacher, self.spec.distill)
+        return Lesson(reductions, teacher, self.spec.distill)
 
     def beginning(self, training: Training) -> str:
         """Digest of what the recipe does not say: weights, images, reductions and the teacher."""
         reductions = []
         for cell in training.cells:
-            assert cell.composition is not None
             assert cell.plan is not None
             removals = {str(at): one.model_dump() for at, one in cell.plan.removals.items()}
-            reductions.append([cell.composition.canonical(), removals])
+            # Of the image: its size, and the window, if one is taken.
+            what = cell.parts.canonical() if cell.parts else None
+            size = [] if cell.composition else [cell.image_size]
+            reductions.append([what, removals, *size])
         model = self.models[training.backbone]
         images = [self.data.identity, self.crop]
         return digest([state_hash(model), images, reductions, self.spec.distill])
@@ -147,10 +151,15 @@ def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retrain
 
 
 def check_methods(spec: RetrainSpec) -> None:
-    """UserError for a method that removes no token, or not equally many of every image."""
+    """UserError for a method that leaves all tokens, or not equally many of every image."""
     for method in parse_all(spec.methods):
-        if method.method.kind != "sequence":
-            raise UserError(f"{method} removes no token from a sequence: leave it out of retrain")
+        if method.method.kind not in TRAINED_UNDER:
+            raise UserError(
+                f"{method} is no reduction to train under, as methods that remove tokens or look "
+                "at fewer pixels are: leave it out of retrain"
+            )
+        if method.method.kind == "image":  # has no schedule
+            continue
         # A method that was never tuned has the schedule of its own.
         common = method.method.schedule if spec.schedule == TUNED else spec.schedule
         if (method.schedule or common) == ADAPTIVE.name:
@@ -219,6 +228,13 @@ def in_files(trainings: Iterable[Training]) -> tuple[Training, ...]:
             name = f"{name}-{digest(training.name)[:8]}"
         named[name] = replace(training, name=name)
     return tuple(named.values())
+
+
+def reduction_of(cell: Cell) -> Reduction:
+    """What is at work in a training under the plan of `cell`, as in an evaluation of it."""
+    # A method of the sequence leaves images as they come, in every phase of a recipe.
+    size = None if cell.composition else cell.image_size
+    return Reduction(cell.reducers(), size, cell.view)
 
 
 def check_gradient(model: Backbone, cell: Cell) -> None:

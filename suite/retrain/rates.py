@@ -29,8 +29,8 @@ def tried(trainer: Trainer, images: TrainingImages) -> Tried:
     model.load_state_dict(trainer.ema)
     size, batch, count = model.image_size, trainer.recipe.batch, len(images.labels)
     total = torch.zeros(2, dtype=torch.float64)
-    for plan in trainer.lesson.plans:
-        forward = Forward(model, plan, trainer.bf16)
+    for reduction in trainer.lesson.reductions:
+        forward = Forward(model, reduction, trainer.bf16)
         for start in range(0, count, batch):
             rows = np.arange(start, min(start + batch, count))
             pixels = torch.from_numpy(images.render(rows)).permute(0, 3, 1, 2)
@@ -40,7 +40,7 @@ def tried(trainer: Trainer, images: TrainingImages) -> Tried:
                 logits = forward(inputs, torch.from_numpy(rows).to(trainer.device)).cpu()
             total[0] += F.cross_entropy(logits, labels, reduction="sum")
             total[1] += (logits.argmax(1) == labels).sum()
-    loss, top1 = (total / (count * len(trainer.lesson.plans))).tolist()
+    loss, top1 = (total / (count * len(trainer.lesson.reductions))).tolist()
     rate = trainer.recipe.learning_rate
     if not math.isfinite(loss):
         return diverged(rate, images)

@@ -37,10 +37,13 @@ def recovery_tables(records: Iterable[CellRecord], results: Results) -> dict[str
 
 
 def families(found: Iterable[Found]) -> list[list[Found]]:
-    """The methods that were trained at one budget beside one control, and tested there."""
+    """The methods that were trained at one budget beside one control, and tested there.
+
+    Without those that lie off it, as a smaller image may: their work is another.
+    """
     groups: dict[tuple[object, ...], list[Found]] = {}
     for one in found:
-        if one.trained_here:
+        if one.trained_here and not one.off_budget:
             key = one.budget, tuple(one.trained.budgets), price(one.trained), one.beside
             groups.setdefault(key, []).append(one)
     return list(groups.values())
@@ -54,6 +57,7 @@ def row_of(found: Found) -> dict[str, Any]:
         "backbone": trained.backbone,
         "budget": found.budget,
         "label": found.record.label,
+        "removed": found.record.removed_share if found.budget else None,
         "dense_top1": found.dense.accuracy,
         "top1_before": before.accuracy,
         "top1": after.accuracy,

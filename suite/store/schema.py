@@ -628,7 +628,7 @@ TABLES = {
     "retrained": _table(
         "a method at one budget, its weights as they came and retrained under it; without a budget "
         "the whole model, the control",
-        "backbone budget label dense_top1 top1_before top1 top1_low top1_high "
+        "backbone budget label removed dense_top1 top1_before top1 top1_low top1_high "
         f"{DIFFERENCE} interval won_back won_back_low won_back_high whole_top1 control_top1 "
         "behind behind_low behind_high images seeds trained_images trained_budgets training",
     ),

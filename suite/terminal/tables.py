@@ -182,7 +182,7 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
     """What cells remove that lie off their budget, as smaller images do: a line for each method."""
     groups: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if _is_off_budget(record):
+        if is_off_budget(record):
             shares = groups.setdefault((record.label, record.backbone), [])
             shares.append(f"{100 * record.removed_share:.1f}")
     several = len({backbone for _, backbone in groups}) > 1
@@ -223,7 +223,8 @@ def smaller_models(records: Sequence[CellRecord]) -> list[str]:
     return lines
 
 
-def _is_off_budget(record: CellRecord) -> bool:
+def is_off_budget(record: CellRecord) -> bool:
+    """Whether a finished cell removes another share of FLOPs than its budget."""
     if record.status != "ok" or not record.budget:
         return False
     return other_work(record.removed_share, record.budget, record.coarse)
@@ -246,5 +247,5 @@ def seed_mean(cells: Sequence[CellRecord]) -> str:
     if not done:
         return cells[0].status if cells else "same as above"
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
-    mark = f" {DAGGER}" if any(_is_off_budget(cell) for cell in cells) else ""
+    mark = f" {DAGGER}" if any(is_off_budget(cell) for cell in cells) else ""
     return f"{100 * sum(done) / len(done):.1f}{spread}{mark}"

@@ -220,7 +220,7 @@ def seconds_left(trainer: Trainer) -> float:
             step(images, labels)
             if trainer.device.startswith("cuda"):
                 torch.cuda.synchronize()
-            seconds = (time.perf_counter() - started) / len(trainer.lesson.plans)
+            seconds = (time.perf_counter() - started) / len(trainer.lesson.reductions)
     started = time.perf_counter()
     trainer.dataset.render(np.arange(rows), variant=1)
     drawing = time.perf_counter() - started

@@ -7,8 +7,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,9 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.utils.data import DataLoader
 
 from backbones import create_model
-from backbones.base import Backbone, Reducer
+from backbones.base import Backbone
 from backbones.common.errors import UserError
+from suite.evaluation.runner import embed
 from suite.system.environment import cpu_name
 from suite.training import state
 from suite.training.augment import seed_of
@@ -28,7 +29,7 @@ from suite.training.batches import Batches, TrainingBatch
 from suite.training.distributed import ProcessGroup
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
-from suite.training.lesson import Lesson, divergence
+from suite.training.lesson import NOTHING, Lesson, Reduction, divergence
 from suite.training.recipes import HeadRecipe, Recipe
 from suite.training.state import TrainingProgress
 
@@ -115,21 +116,22 @@ class Forward(torch.nn.Module):
     They are computed in the dtype of the weights, or in bf16.
     """
 
-    def __init__(self, model: Backbone, reducers: Mapping[int, Reducer], bf16: bool) -> None:
+    def __init__(self, model: Backbone, reduction: Reduction, bf16: bool) -> None:
         super().__init__()
-        self.model, self.reducers, self.bf16 = model, reducers, bf16
+        self.model, self.reduction, self.bf16 = model, reduction, bf16
 
     def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
         """Logits (B, classes); a random reduction draws by the `numbers` (B,) of the images."""
-        size = images.shape[-1]
-        model = self.model
+        size, model, reduction = images.shape[-1], self.model, self.reduction
         if size != model.image_size:
             # The same parameters, with interpolated position embeddings.
             model = model.resized(size)
         # Without autocast's cache: a CUDA graph would replay weights that were cast in one step.
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=False):
-            tokens = model.run(model.embed(images, numbers), plan=self.reducers)
-            logits: Tensor = model.readout(tokens)
+            # As an evaluation makes tokens of an image, or of a part of it.
+            fewer = reduction.image_size or size
+            sized, tokens = embed(model, images, numbers, fewer, reduction.view)
+            logits: Tensor = sized.readout(sized.run(tokens, plan=reduction.reducers))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -172,11 +174,13 @@ class Trainer:
         self.dtype = next(self.model.parameters()).dtype
         self.bf16 = recipe.precision == "bf16" and device.startswith("cuda")
         self.lesson = lesson
-        self._plans: list[dict[int, Reducer]] = []
-        for plan in lesson.plans:
-            self._plans.append(drop_paths(recipe.drop_path, self.model.depth) | dict(plan))
+        self._reductions: list[Reduction] = []
+        for reduction in lesson.reductions:
+            dropped = drop_paths(recipe.drop_path, self.model.depth)
+            reducers = dropped | dict(reduction.reducers)
+            self._reductions.append(replace(reduction, reducers=reducers))
         self._forwards: dict[tuple[int, int], torch.nn.Module] = {}
-        self._teacher = lesson.teacher and Forward(lesson.teacher.to(device), {}, self.bf16)
+        self._teacher = lesson.teacher and Forward(lesson.teacher.to(device), NOTHING, self.bf16)
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = TrainingProgress(recipe.backbone, fingerprint(recipe, beginning))
         if self.state_path.exists():
@@ -212,7 +216,7 @@ class Trainer:
         # Before the workers, whose pinned memory would spoil the capture of a graph, and before
         # seeding, since capturing draws random numbers.
         for epoch in range(self.done.epoch, self.recipe.epochs):
-            for number in range(len(self._plans)):
+            for number in range(len(self._reductions)):
                 self._forward(self.recipe.phase_of(epoch).image_size, number)
         batches = self._batches()
         while self.done.epoch < self.recipe.epochs:
@@ -271,12 +275,12 @@ class Trainer:
         return {"loss": loss, "top1": hits}
 
     def _forward(self, size: int, number: int) -> torch.nn.Module:
-        """The model at one image size, by the plan of this number.
+        """The model at one image size, under the reduction of this number.
 
         On CUDA forward and backward of a whole model are a graph each.
         """
         if (size, number) not in self._forwards:
-            forward = Forward(self.model, self._plans[number], self.bf16)
+            forward = Forward(self.model, self._reductions[number], self.bf16)
             self._forwards[size, number] = forward
             # A graph records no reduction, which may wait for the device to choose.
             if self.device.startswith("cuda") and not self.lesson.reduces:
@@ -288,8 +292,8 @@ class Trainer:
         return self._forwards[size, number]
 
     def _logits(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of this step's part of a batch, by the plan whose turn it is."""
-        forward = self._forward(images.shape[-1], self.done.step % len(self._plans))
+        """Logits (B, classes) of this step's part of a batch, by the reduction whose turn it is."""
+        forward = self._forward(images.shape[-1], self.done.step % len(self._reductions))
         if not self.lesson.reduces:
             logits: Tensor = forward(images)
             return logits
@@ -310,12 +314,12 @@ class Trainer:
         return loss + self.lesson.weight * divergence(logits, taught)
 
     def rehearsal(self) -> Callable[[Tensor, Tensor], None]:
-        """What computes loss and gradients by each plan, on a copy of the model."""
+        """What computes loss and gradients under each reduction, on a copy of the model."""
         model = copy.deepcopy(self.model)
 
         def step(images: Tensor, labels: Tensor) -> None:
-            for plan in self._plans:
-                logits = Forward(model, plan, self.bf16)(images)
+            for reduction in self._reductions:
+                logits = Forward(model, reduction, self.bf16)(images)
                 torch.autograd.backward(self.loss(images, logits, labels))
 
         return step

@@ -12,6 +12,7 @@ from methods.spec import parse
 from suite.plan.budget import Problem, solve
 from suite.plan.cells import reducers
 from suite.plan.schedule import default_sites, find_schedule
+from suite.training.lesson import NOTHING, Reduction
 from suite.training.loop import Forward
 
 ROUNDS = 5  # after one that warms up
@@ -24,7 +25,8 @@ def ratio(name: str, batch: int, device: str, bf16: bool) -> float:
     assert composition is not None
     schedule, sites = find_schedule("constant-ratio"), default_sites(shape.sites)
     plan = solve(Problem(shape, composition, sites, schedule, "flops"), 0.4)
-    whole, reduced = Forward(model, {}, bf16), Forward(model, reducers(composition, plan, 0), bf16)
+    reduction = Reduction(reducers(composition, plan, 0))
+    whole, reduced = Forward(model, NOTHING, bf16), Forward(model, reduction, bf16)
     size = model.image_size
     images = torch.randn(batch, 3, size, size, device=device)
     labels = torch.arange(batch, device=device)

@@ -35,7 +35,7 @@ def record(label: str, options: dict[str, Any], **changed: Any) -> CellRecord:
     values |= {"family": "merging", "stochastic": False, "options": options, "composition": {}}
     values |= {"protocol": "matched", "flops_convention": "flops", "precision": "fp32"}
     values |= {"image_size": 32, "budget": 0.4, "seed": 0, "schedule": "rising", "cls_window": 0}
-    values |= {"role": "retrained", "retrained": trained()}
+    values |= {"role": "retrained", "retrained": trained(), "removed": {"flops": 0.4}}
     return CellRecord(**{**values, **changed})
 
 
@@ -149,6 +149,9 @@ def test_only_what_was_trained_alike_is_compared() -> None:
     elsewhere = Found(**{**vars(same), "trained": trained(budgets=[0.2])})
     mixed = Found(**{**vars(same), "trained": trained(budgets=[0.2, 0.4])})
     assert families([same, longer, elsewhere, mixed, same]) == [[same, same], [longer], [mixed]]
+    # A smaller image that lies off the budget has other work.
+    smaller = found("downsample", {}, 0.6, 0.7, 1, removed={"flops": 0.38})
+    assert families([same, smaller]) == [[same]]
 
 
 def test_the_control_is_that_of_the_same_price() -> None:

@@ -152,6 +152,47 @@ def test_weights_are_tested_at_budgets_that_they_were_not_trained_at(
                 assert cell["metrics"]["top1"] == rows.loc[cell["budget"], column]
 
 
+@pytest.mark.usefixtures("registered", "undrawn")
+def test_methods_that_look_at_fewer_pixels_are_retrained(
+    pictures: Path, tmp_path: Path, capsys: Out
+) -> None:
+    asked = ("--methods", "tome,crop-shrink,downsample", "--budgets", "0.4", "--epochs", "1")
+    assert run_cli(line(pictures, tmp_path, *asked)) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"vim_sprig under crop-shrink at -40 % FLOPs, epoch 1 of 1", printed.err)
+    # The smaller image lies off the budget: it is marked, and has no place in the order of methods.
+    assert re.search(r"downsample +-40 % † ", printed.out)
+    assert re.search(r"crop-shrink +-40 %  ", printed.out)
+    assert "† downsample: 43.1 % fewer FLOPs, so not tested" in printed.out
+    folder = tmp_path / "here"
+    table = pd.read_parquet(folder / "analyses" / "retrained.parquet").set_index("label")
+    assert table.loc["downsample", "removed"] == pytest.approx(
+        1 - 37 / 65, abs=1e-3
+    )  # 6 x 6 of 8 x 8
+    assert table.loc["crop-shrink", "removed"] == pytest.approx(0.4, abs=0.0026)
+    assert np.isnan(table.loc["none", "removed"])
+    assert not (folder / "analyses" / "retrained_ranking.parquet").exists()
+    page = (folder / "report" / "index.html").read_text()
+    assert "vim_sprig-crop-shrink-0.4" in page
+    assert "43.1" in page
+
+    # A comparison with these weights, which sees no training, has the same answers.
+    for label in ("crop-shrink", "downsample"):
+        weights = folder / "weights" / f"vim_sprig-{label}-0.4.safetensors"
+        assert len(load_file(weights)["pos_embed"][0]) == 65  # of the whole image
+        compare = [
+            *("compare", "--backbones", "vim_sprig", "--checkpoint", str(weights), "--json"),
+            *("--data", f"imagefolder:{pictures / 'photos'}", "--images", "all"),
+            *("--methods", label, "--budgets", "0.4", "--no-baselines", "--gallery", "0"),
+            *("--no-across-schedules", "--device", "cpu", "--threads", "1", "--no-report"),
+            *("--runs", str(tmp_path), "--name", f"again-{label}"),
+        ]
+        assert run_cli(compare) == 0
+        dense, reduced = json.loads(capsys.readouterr().out)["cells"]
+        assert reduced["metrics"]["top1"] == table.loc[label, "top1"]
+        assert dense["metrics"]["top1"] == table.loc[label, "whole_top1"]
+
+
 OWN_SCORE = """
 import torch
 from methods.base import Method, composed
@@ -169,8 +210,12 @@ STEEP = Method(
 """
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "a method that removes no token": (("--methods", "downsample"), "removes no token from a seq"),
-    "the control as a method": (("--methods", "none"), "removes no token from a sequence"),
+    "a method that only moves tokens": (("--methods", "permute"), "is no reduction to train under"),
+    "a method that reads labels": (
+        ("--methods", "oracle"),
+        "oracle is no reduction to train under",
+    ),
+    "the control as a method": (("--methods", "none"), "none is no reduction to train .* leave it"),
     "a budget that leaves no token": (("--budgets", "0.995"), "no method can remove 99.5 %"),
     "a budget of all": (("--budgets", "1"), "a budget is a share of the FLOPs between 0 and 1"),
     "a budget of all to test at": (
