@@ -37,7 +37,8 @@ def schedule_tables(answers: Sequence[Answers]) -> dict[str, pd.DataFrame]:
 
 def verdicts_on(answers: Answers) -> ScheduleVerdicts:
     """Whether the order of each pair holds: of two methods, or of one and a blind baseline."""
-    orders = [order_of_pair(first, second) for first, second in _pairs(answers.methods)]
+    pairs = [pair for pair in _pairs(answers.methods) if not _alike(*pair)]
+    orders = [order_of_pair(first, second) for first, second in pairs]
     cells = [cell for method in answers.methods for cell in method.under.values()]
     family = answers.backbone, answers.budget, answers.source, answers.split
     return ScheduleVerdicts(*family, cells[0].count, tuple(orders))
@@ -50,6 +51,12 @@ def order_of_pair(first: MethodAnswers, second: MethodAnswers) -> OrderOverSched
     if first.blind != second.blind:
         baseline = first.label if first.blind else second.label
     return order_over_schedules(first.label, second.label, under, baseline)
+
+
+def _alike(first: MethodAnswers, second: MethodAnswers) -> bool:
+    """Whether the same cells answer under every schedule, as at a single site."""
+    cells = {(first.keys.get(name), second.keys.get(name)) for name in SCHEDULES}
+    return len(cells) == 1 and (None, None) not in cells
 
 
 def _pairs(methods: Sequence[MethodAnswers]) -> list[tuple[MethodAnswers, MethodAnswers]]:

@@ -54,6 +54,11 @@ from suite.data.loading.preprocess import PhotographFiles, overrides_in
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 MAX_CLASSES = IGNORED  # values 0 to 254
+FIRST_MASKS = 8  # of which it is seen how masks are numbered
+BLACK_AND_WHITE = (
+    f"the first masks have the values 0 and {IGNORED} alone, and {IGNORED} is of no class: if it "
+    "is meant as the second class, write 1 in its place"
+)
 
 
 @dataclass(frozen=True)
@@ -242,4 +247,18 @@ def open_masks(request: Request) -> MaskedPictures:
     masks = root / MASKS / images.relative_to(root / IMAGES)
     classes = read_classes(root / CLASSES)
     values = Values(0, (IGNORED,))
-    return MaskedPictures("masks", split, images, masks, classes, values, overrides_in(request))
+    data = MaskedPictures("masks", split, images, masks, classes, values, overrides_in(request))
+    if black_and_white(data):
+        data.notes += (BLACK_AND_WHITE,)
+    return data
+
+
+def black_and_white(data: MaskedPictures) -> bool:
+    """Whether the first masks have values 0 and 255 alone, which people mean as two classes."""
+    found: set[int] = set()
+    for index in range(min(FIRST_MASKS, len(data.masks))):
+        try:
+            found |= set(np.unique(data.whole_truth(index)).tolist())
+        except UserError:  # said when the images are checked
+            continue
+    return found == {0, IGNORED}

@@ -167,3 +167,12 @@ def test_the_blind_one_of_a_pair_is_known_whoever_is_ahead() -> None:
     (order,) = verdicts_on(Answers("vim_nano", 0.4, "run", "dev", methods)).orders
     assert (order.method, order.other, order.baseline) == ("random", "mtr", "random")
     assert order.verdict == "holds"
+
+
+def test_an_order_cannot_depend_on_schedules_that_are_all_one() -> None:
+    alike = dict.fromkeys(SCHEDULES, ("cell",))
+    apart = {**alike, SCHEDULES[-1]: ("other",)}
+    one, two = method("mtr", [90] * 6), method("tome", [20] * 6)
+    for keys, judged in ((alike, 0), (apart, 1), ({}, 1)):
+        methods = replace(one, keys=keys), replace(two, keys=keys)
+        assert len(verdicts_on(Answers("vim_nano", 0.4, "run", "dev", methods)).orders) == judged

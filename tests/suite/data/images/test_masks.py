@@ -244,3 +244,14 @@ def test_values_are_numbered_as_they_are_said_to_be() -> None:
         Values(0, (255,)).truth(mask, 2, "m")
     with pytest.raises(UserError, match="value 70000"):
         Values(0, (255,)).truth(np.array([[70000]]), 2, "m")
+
+
+def test_black_and_white_masks_are_remarked_on(tmp_path: Path) -> None:
+    root = own(tmp_path / "own")
+    assert segmented(f"masks:{root}").notes == ()
+    for file in (root / "masks").iterdir():
+        white = np.asarray(Image.open(file)) == 255
+        Image.fromarray(np.where(white, 255, 0).astype(np.uint8)).save(file)
+    (note,) = segmented(f"masks:{root}").notes
+    assert "255 is of no class" in note
+    assert "write 1" in note
