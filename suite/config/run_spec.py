@@ -19,9 +19,11 @@ SCHEMA: Literal[4] = 4
 EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
 SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-4")
-SEGMENTER = "vim_nano_conv"  # the default backbone of segmentation
+CLASSIFIERS = ("vim_nano",)  # the default backbones
+SEGMENTER = "vim_nano_conv"  # the one of segmentation
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
+TaskName = Literal["classification", "segmentation"]
 
 
 def positive_or_all(value: Any) -> Any:
@@ -30,6 +32,15 @@ def positive_or_all(value: Any) -> Any:
     if value != "all" and not (isinstance(value, int) and value >= 1):
         raise ValueError("must be a whole number from 1 on, or 'all'")
     return value
+
+
+def with_segmenter(values: Any) -> Any:
+    """Settings of segmentation with a backbone that has such a head, where none was named."""
+    # One that was named is never replaced.
+    if not isinstance(values, dict) or values.get("task") != "segmentation":
+        return values
+    given = tuple(values.get("backbones", CLASSIFIERS))
+    return values if given != CLASSIFIERS else {**values, "backbones": (SEGMENTER,)}
 
 
 class Specification(BaseModel):
@@ -74,9 +85,9 @@ class RunSpec(Specification):
     axes: tuple[str, ...] = ()
     """What to vary around each method, comma-separated: order, score, combine, match, schedule,
     class-token, direction, similarity, size, undo, or all. Undo is of segmentation."""
-    task: Literal["classification", "segmentation"] = "classification"
+    task: TaskName = "classification"
     """classification (of images) or segmentation (of pixels), by a backbone with such a head."""
-    backbones: tuple[str, ...] = ("vim_nano",)
+    backbones: tuple[str, ...] = CLASSIFIERS
     """Backbones, comma-separated, settings in brackets, or of a file:
     'vim_nano,vim_tiny[image_size=448],file.py:NAME'."""
     checkpoint: str = "bundled"
@@ -139,12 +150,7 @@ class RunSpec(Specification):
     @model_validator(mode="before")
     @classmethod
     def _backbone_of_task(cls, values: Any) -> Any:
-        # The default has a head of the task; one that was named is never replaced.
-        default = cls.model_fields["backbones"].default
-        if not isinstance(values, dict) or values.get("task") != "segmentation":
-            return values
-        given = tuple(values.get("backbones", default))
-        return values if given != default else {**values, "backbones": (SEGMENTER,)}
+        return with_segmenter(values)
 
     @field_validator("images", mode="before")
     @classmethod

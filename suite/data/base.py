@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
+from suite.config.run_spec import TaskName as TaskName  # of a data set or a backbone
 from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
 
 Pixels = NDArray[np.uint8]  # (..., H, W, 3), or without the 3 for grey
@@ -21,7 +22,6 @@ Samples = NDArray[np.float32]  # a model's input, (..., 3, S, S)
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Truth = NDArray[np.uint8]  # (..., S, S): the class of every pixel, or IGNORED
-TaskName = Literal["classification", "segmentation"]
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
 Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object

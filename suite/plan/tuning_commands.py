@@ -12,6 +12,7 @@ from suite.data.base import UNDIVIDED, Dataset
 
 # Settings that both commands have, with the same defaults, and that decide what tries answer for.
 SHARED = (
+    "task",
     "backbones",
     "checkpoint",
     "data",

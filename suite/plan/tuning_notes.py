@@ -25,7 +25,7 @@ def notes_on_settings(prepared: Prepared, in_full: bool = True) -> list[str]:
         wanted |= dict.fromkeys(_to_tune(prepared, backbone))
     # Sites that differ between backbones are in no one command.
     specs = {prepared.spec_on(name).sites: prepared.spec_on(name) for name in prepared.settings}
-    if wanted and len(specs) == 1 and prepared.spec.task == "classification":
+    if wanted and len(specs) == 1:
         (spec,) = specs.values()
         command = tune_command(spec, prepared.dataset, list(wanted))
         notes.append(
@@ -43,7 +43,7 @@ def warnings_on_tries(prepared: Prepared) -> list[str]:
     """Warn of each backbone whose settings were picked on few images."""
     warnings = []
     for name, tries in prepared.tries.items():
-        few = few_images(len(tries.origin.images), prepared.dataset.kind)
+        few = few_images(len(tries.origin.images), prepared.dataset.kind, tries.metric)
         if few and prepared.settings[name].tuned:
             warnings.append(f"The settings on {name} were picked on {few}.")
     return warnings

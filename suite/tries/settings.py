@@ -82,13 +82,13 @@ def with_setting(spec: MethodSpec, setting: Setting) -> MethodSpec:
     return replace(spec, options=options, schedule=setting.schedule)
 
 
-def best(right: Sequence[tuple[Setting, int]], default: Setting) -> Setting | None:
-    """The setting that is right most often; of equals the `default`, else the first.
+def best(kept: Sequence[tuple[Setting, float]], default: Setting) -> Setting | None:
+    """The setting that keeps most; of equals the `default`, else the first.
 
-    `right` has the right answers of each setting over all budgets and images.
+    `kept` has the accuracy of each setting, summed over all budgets.
     """
-    most = max((count for _, count in right), default=0)
-    winners = [setting for setting, count in right if count == most]
+    most = max((accuracy for _, accuracy in kept), default=0.0)
+    winners = [setting for setting, accuracy in kept if accuracy == most]
     if default in winners:
         return default
     return winners[0] if winners else None

@@ -1,6 +1,6 @@
 """The tries of one backbone: what each method keeps under each setting, and which one is picked.
 
-The answer to every image is kept, so that two methods can be compared under a setting without
+What came of every image is kept, so that two methods can be compared under a setting without
 evaluating anything. `suite.tries.files` reads and writes the tables.
 """
 
@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.stats.hits import Hits
-from suite.tries.settings import Setting, on_grid
+from suite.stats.correctness import Outcomes
+from suite.stats.metric import TOP1, Metric
+from suite.tries.settings import Setting
 
 # Version of the protocol: raise it when other settings are tried, or are picked by another rule.
 PROTOCOL = 1
 Images = NDArray[np.int64]
-Answers = NDArray[np.bool_]
 # From a split and numbers of its images to a hash of what these hold; None without that split.
 Content = Callable[[str, Images], str | None]
 
@@ -72,7 +72,7 @@ class Try:
     ``method``          its name in the table (`MethodSpec.untuned`)
     ``removed``         share of the FLOPs that it removed
     ``tokens_removed``  tokens that left, over all sites
-    ``correct``         (images,) whether each answer was right; None if there are no answers
+    ``outcomes``        what came of each image, under one seed; None if there are no answers
     ``reason``          why there are none
     """
 
@@ -81,13 +81,13 @@ class Try:
     budget: float
     removed: float | None = None
     tokens_removed: int | None = None
-    correct: Answers | None = field(default=None, compare=False)
+    outcomes: Outcomes | None = field(default=None, compare=False)
     reason: str | None = None
 
     @property
-    def top1(self) -> float | None:
-        """Share of right answers."""
-        return None if self.correct is None else float(self.correct.mean())
+    def accuracy(self) -> float | None:
+        """The task's figure: top-1, or mean IoU; None without answers."""
+        return None if self.outcomes is None else self.outcomes.accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +132,11 @@ class Tries:
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     @cached_property
+    def metric(self) -> Metric:
+        """The figure that settings were picked by."""
+        return next((row.outcomes.metric for row in self.rows if row.outcomes), TOP1)
+
+    @cached_property
     def _by_setting(self) -> dict[tuple[str, Setting, float], Try]:
         return {(row.method, row.setting, row.budget): row for row in self.rows}
 
@@ -143,9 +148,8 @@ class Tries:
         """What is known of a method under a setting at a budget; None if it was not tried."""
         return self._by_setting.get((name, setting, budget))
 
-    def outcomes(self, row: Try | None, label: str) -> Hits | None:
-        """What a try got right, under the name `label`; None if it has no answers."""
-        if row is None or row.correct is None or row.removed is None:
+    def outcomes(self, row: Try | None, label: str) -> Outcomes | None:
+        """What came of a try, under the name `label`; None if it has no answers."""
+        if row is None or row.outcomes is None or row.removed is None:
             return None
-        correct = row.correct[None]
-        return Hits(label, correct, self.images, row.removed, coarse=on_grid(row.method))
+        return row.outcomes.called(label, row.removed)

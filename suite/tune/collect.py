@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from methods.spec import MethodSpec
+from suite.analysis.statistics import outcomes_of
 from suite.plan.loading import weights_hash
 from suite.store.results import Results
 from suite.store.schema import CellRecord
@@ -45,25 +46,29 @@ def answered(planned: Planned, record: CellRecord, results: Results) -> Try:
         planned.budget,
         removed=record.removed_share,
         tokens_removed=sum(removal.tokens for removal in record.removals.values()),
-        correct=results.hits(record.key)[1],
+        outcomes=outcomes_of(name, [record], results),
     )
 
 
 def pick(tries: Iterable[Try], default: Setting) -> Setting | None:
-    """The setting of a method with the most right answers over all budgets.
+    """The setting of a method that keeps most, mean over all budgets.
 
     A setting that cannot meet a budget, or failed, cannot be picked. None if none can.
     """
-    right: dict[Setting, int] = {}
+    kept: dict[Setting, list[float]] = {}
     lacking = set()
     for row in tries:
-        if row.correct is None:
+        if row.accuracy is None:
             lacking.add(row.setting)
         else:
-            # Counts, since whole numbers tie exactly where means are rounded.
-            right[row.setting] = right.get(row.setting, 0) + int(row.correct.sum())
-    # A sum that lacks a budget cannot be compared with one that has all.
-    eligible = [(setting, count) for setting, count in right.items() if setting not in lacking]
+            kept.setdefault(row.setting, []).append(row.accuracy)
+    # A sum that lacks a budget cannot be compared with one that has all. Rounded, since sums of
+    # equally many right answers may differ in their last bits.
+    eligible = [
+        (setting, round(sum(values), 9))
+        for setting, values in kept.items()
+        if setting not in lacking
+    ]
     return best(eligible, default)
 
 

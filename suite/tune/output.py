@@ -11,6 +11,7 @@ from rich.table import Table
 from methods.spec import parse
 from suite.plan.tuning_commands import compare_command
 from suite.stats.correctness import counted
+from suite.stats.metric import TOP1
 from suite.stats.schedule_words import listed
 from suite.terminal.findings import Findings
 from suite.tries.settings import WINDOW_MEANS, Setting, default_setting
@@ -23,14 +24,15 @@ class Picked:
     """What was picked for one method.
 
     ``pick``     the setting; None if none meets all budgets, for the `reason`
-    ``top1``     of the pick at each budget; ``default_top1`` of the default, None where unknown
+    ``kept``     accuracy of the pick at each budget; ``by_default`` that of the default, None where
+                 unknown
     """
 
     method: str
     pick: Setting | None
     default: Setting
-    top1: list[float | None]
-    default_top1: list[float | None]
+    kept: list[float | None]
+    by_default: list[float | None]
     reason: str | None
 
 
@@ -45,8 +47,8 @@ def picked(table: Tries) -> list[Picked]:
                 name,
                 pick,
                 default,
-                top1(table, name, pick) if pick else [None] * len(table.origin.budgets),
-                top1(table, name, default),
+                kept(table, name, pick) if pick else [None] * len(table.origin.budgets),
+                kept(table, name, default),
                 # No pick means that every setting lacks an answer, and such a row has its reason.
                 None if pick else reasons[0],
             )
@@ -54,10 +56,10 @@ def picked(table: Tries) -> list[Picked]:
     return rows
 
 
-def top1(table: Tries, name: str, setting: Setting) -> list[float | None]:
-    """Top-1 of a method under a setting at each budget; None where it has no answers."""
+def kept(table: Tries, name: str, setting: Setting) -> list[float | None]:
+    """Accuracy of a method under a setting at each budget; None where it has no answers."""
     rows = [table.find(name, setting, budget) for budget in table.origin.budgets]
-    return [row.top1 if row else None for row in rows]
+    return [row.accuracy if row else None for row in rows]
 
 
 def mean(values: list[float | None]) -> float | None:
@@ -68,17 +70,15 @@ def mean(values: list[float | None]) -> float | None:
 
 
 def picks_table(table: Tries, dense: float | None) -> Table:
-    """The pick of each method, and its top-1 beside that of the default setting."""
+    """The pick of each method, and what it keeps beside what the default setting does."""
     origin = table.origin
-    title = (
-        f"{origin.backbone}, {counted(len(origin.images), split=origin.split)}: top-1 (%), "
-        f"dense {_percent(dense)}"
-    )
+    images = counted(len(origin.images), split=origin.split)
+    title = f"{origin.backbone}, {images}: {table.metric.name} (%), dense {_percent(dense)}"
     heads = [f"-{100 * budget:.4g} %" for budget in origin.budgets]
     shown = Table("method", "picked", *heads, "mean", "default", title=title)
     for row in picked(table):
         setting = str(row.pick or "none")
-        values = [*row.top1, mean(row.top1), mean(row.default_top1)]
+        values = [*row.kept, mean(row.kept), mean(row.by_default)]
         shown.add_row(parse(row.method).label, setting, *map(_percent, values))
     return shown
 
@@ -111,7 +111,7 @@ def findings(tuned: Tuned) -> Findings:
 
 def _best(table: Tries, rows: list[Picked]) -> str:
     """Who keeps most at its pick, by the mean over budgets."""
-    done = [(mean(row.top1), row) for row in rows if row.pick and mean(row.top1) is not None]
+    done = [(mean(row.kept), row) for row in rows if row.pick and mean(row.kept) is not None]
     if not done:
         return f"No setting of any method on {table.origin.backbone} meets every budget."
     most = max(value or 0.0 for value, _ in done)
@@ -119,6 +119,8 @@ def _best(table: Tries, rows: list[Picked]) -> str:
     shares = listed([f"{100 * budget:.4g}" for budget in table.origin.budgets])
     images = counted(len(table.origin.images), split=table.origin.split)
     where = f"{100 * most:.1f} % of {images}"
+    if table.metric != TOP1:
+        where = f"{table.metric.name} {100 * most:.1f} % on {images}"
     how = "mean over" if len(table.origin.budgets) > 1 else "at"
     over = f"{how} {shares} % fewer FLOPs"
     # Few images tie often, and the first of a list is no winner.
@@ -135,7 +137,7 @@ def _gains(rows: list[Picked]) -> str:
     """How many methods another setting than their own suits, and whom most."""
     gains = []
     for row in rows:
-        value, default = mean(row.top1), mean(row.default_top1)
+        value, default = mean(row.kept), mean(row.by_default)
         # Of equals the default is picked, so any other pick is right more often.
         if row.pick and row.pick != row.default and value is not None and default is not None:
             gains.append((value - default, parse(row.method).label))
@@ -165,7 +167,11 @@ def json_document(tuned: Tuned) -> dict[str, Any]:
     """Notes, picks, files and failures as plain values."""
     tables = []
     for table, file in zip(tuned.tables, tuned.files, strict=True):
-        origin = table.origin
+        origin, figure = table.origin, table.metric.column
+        names = {"kept": figure, "by_default": f"default_{figure}"}
+        picks = []
+        for row in picked(table):
+            picks.append({names.get(name, name): value for name, value in asdict(row).items()})
         tables.append(
             {
                 "backbone": origin.backbone,
@@ -173,8 +179,8 @@ def json_document(tuned: Tuned) -> dict[str, Any]:
                 "images": len(origin.images),
                 "split": origin.split,
                 "budgets": list(origin.budgets),
-                "dense_top1": tuned.dense[origin.backbone],
-                "picks": [asdict(row) for row in picked(table)],
+                f"dense_{figure}": tuned.dense[origin.backbone],
+                "picks": picks,
             }
         )
     return {"notes": tuned.tuning.notes, "tries": tables, "failures": tuned.failures}

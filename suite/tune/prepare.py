@@ -15,6 +15,7 @@ from suite.plan.layout import layout
 from suite.plan.loading import Opened, context_of
 from suite.plan.prepare import Prepared, check_reachable
 from suite.plan.settings import blind_baselines, choose_settings, is_asked
+from suite.stats.metric import METRICS
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.tries.few_images import few_images
@@ -68,7 +69,8 @@ class Tuning:
     @property
     def few(self) -> str:
         """The images in words, if they are too few to pick settings by; else empty."""
-        return few_images(len(self.prepared.indices), self.prepared.dataset.kind)
+        data = self.prepared.dataset
+        return few_images(len(self.prepared.indices), data.kind, METRICS[data.task])
 
     @property
     def warnings(self) -> list[str]:

@@ -18,7 +18,7 @@ from suite.plan.cells import DENSE
 from suite.plan.notes import notes_on_weights
 from suite.plan.run_time import estimate_seconds
 from suite.store.results import Results
-from suite.store.schema import CellRecord
+from suite.store.schema import TASKS, CellRecord
 from suite.system.durations import duration
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
@@ -36,7 +36,7 @@ class Tuned:
 
     ``tuning``    what it was, with its notes
     ``tables``    the tries of each backbone, ``files`` where they are stored, likewise
-    ``dense``     top-1 of each unreduced backbone on the same images; None if it failed
+    ``dense``     accuracy of each unreduced backbone on the same images; None if it failed
     ``failures``  the reasons of the cells that failed, by key
     """
 
@@ -79,7 +79,9 @@ def run_tuning(
         print_start(folder, plan.size, [(done, total, "outcomes")], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
-        return conclude(tuning, Results(store, plan.shards), failures, started)
+        data = plan.dataset
+        results = Results(store, plan.shards, TASKS[data.task], len(data.classes))
+        return conclude(tuning, results, failures, started)
 
 
 def conclude(
@@ -99,13 +101,14 @@ def conclude(
     store.write_dataset(dataset_record(tuning.prepared))
     usage = resource_usage(started)
     store.write_environment(environment() | usage | execution_record(tuning.prepared, store))
-    return Tuned(tuning, tables, files, dense_top1(records), failures)
+    return Tuned(tuning, tables, files, dense_accuracy(records), failures)
 
 
-def dense_top1(records: Iterable[CellRecord]) -> dict[str, float | None]:
-    """Top-1 of each unreduced backbone; None if it failed."""
-    top1 = {}
+def dense_accuracy(records: Iterable[CellRecord]) -> dict[str, float | None]:
+    """Accuracy of each unreduced backbone; None if it failed."""
+    accuracies = {}
     for record in records:
         if record.method == DENSE.name:
-            top1[record.backbone] = record.metrics.accuracy if record.metrics else None
-    return top1
+            found = record.metrics.accuracy if record.metrics else None
+            accuracies[record.backbone] = found
+    return accuracies

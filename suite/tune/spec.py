@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from backbones.common.labels import data_name
-from suite.config.run_spec import Budget, RunSpec, Specification
+from suite.config.run_spec import (
+    CLASSIFIERS,
+    Budget,
+    RunSpec,
+    Specification,
+    TaskName,
+    with_segmenter,
+)
 from suite.config.spec_file import build_spec
 
 
@@ -20,7 +27,8 @@ class TuneSpec(Specification):
     kind: Literal["tune"] = "tune"
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
     """Methods to tune, comma-separated; 'all': every one that removes tokens from a sequence."""
-    backbones: Annotated[tuple[str, ...], Field(min_length=1)] = ("vim_nano",)
+    task: TaskName = "classification"
+    backbones: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSIFIERS
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
     split: str = "dev"
@@ -42,6 +50,11 @@ class TuneSpec(Specification):
     precision: Literal["fp32", "fp64", "bf16"] = "fp32"
     kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _backbone_of_task(cls, values: Any) -> Any:
+        return with_segmenter(values)
 
     def run_spec(self) -> RunSpec:
         """Return the settings shared with a comparison; UserError if a comparison refuses them."""

@@ -31,6 +31,7 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.data import DATASETS, open_dataset
 from suite.data.base import IGNORED, Dataset, Grid, Manifest, Request
+from suite.stats.hits import Hits
 from suite.store.results import Results, cut_shards
 from suite.store.run_folder import Store
 from suite.tries.files import file_name, write_tries
@@ -201,12 +202,13 @@ def hand_made(
         "precision": "fp32",
         "device": "cpu",
     }
-    right = np.ones(len(images), bool)
+    right = np.ones((1, len(images)), bool)
     rows = []
     for method, pick in picks.items():
         for setting in dict.fromkeys([*(Setting(name, 0) for name in SCHEDULES), pick]):
             for budget in budgets:
-                rows.append(Try(method, setting, budget, budget, 9, right))
+                hits = Hits(method, right, chosen)
+                rows.append(Try(method, setting, budget, budget, 9, hits))
     picked = {name: pick for name, pick in picks.items() if name not in without_pick}
     return Tries(Origin(**(values | changed)), tuple(rows), picked)
 
@@ -402,9 +404,11 @@ def as_tries() -> Callable[[Path, Path], Path]:
             if row.reason:
                 rows.append(Try(row.label, setting, row.budget, reason=row.reason))
             else:
-                right = results.hits(row.keys)[1]
-                rows.append(Try(row.label, setting, row.budget, row.removed, 5, right))
-        rows.append(Try("mtr", Setting("rising", 4), 0.4, 0.4, 5, np.ones(30, bool)))
+                images, right = results.hits(row.keys)
+                hits = Hits(row.label, right[None], images)
+                rows.append(Try(row.label, setting, row.budget, row.removed, 5, hits))
+        hits = Hits("mtr", np.ones((1, 30), bool), np.arange(30))
+        rows.append(Try("mtr", Setting("rising", 4), 0.4, 0.4, 5, hits))
         content = str(DATASETS["blots"](Request("test")).content(np.arange(30)))
         origin = Origin(
             "vim_mini", None, "blots", "test", content, tuple(range(30)), (0.4,), 0, None,

@@ -14,6 +14,8 @@ from methods.base import SCHEDULES
 from methods.spec import parse
 from suite.analysis.schedule_answers import MethodAnswers, tried_answers
 from suite.analysis.schedules import order_of_pair
+from suite.stats.hits import Hits
+from suite.stats.metric import TOP1
 from suite.tries.bundled import TABLES, tables
 from suite.tries.files import read_tries, write_tries
 from suite.tries.settings import Setting, default_setting
@@ -36,7 +38,8 @@ def invented(folder: Path) -> Path:
                 rows.append(Try(name, setting, 0.4, reason="cannot remove so much"))
                 continue
             right = easy + rng.normal(0, 0.1, 400) < general + rng.normal(0, swing)
-            rows.append(Try(name, setting, 0.4, 0.4, 10, right))
+            hits = Hits(name, right[None], np.arange(400))
+            rows.append(Try(name, setting, 0.4, 0.4, 10, hits))
     origin = Origin(
         "vim_mini", None, "blots", "dev", "0" * 16, tuple(range(400)), (0.4,), 0, None, "flops",
         "fp32", "cpu",
@@ -126,6 +129,8 @@ def test_verdicts_from_the_bundled_table_are_those_of_the_rule() -> None:
 
 @pytest.mark.slow
 def test_all_verdicts_from_all_bundled_tables_are_those_of_the_rule() -> None:
-    found = {path.stem: check(path) for path in tables()}
+    # Of a mean IoU the rule needs the resampled pixels.
+    of_bits = [path for path in tables() if read_tries(path).metric == TOP1]
+    found = {path.stem: check(path) for path in of_bits}
     assert len(found) >= 4
     assert set().union(*found.values()) == {"holds", "depends", "open"}

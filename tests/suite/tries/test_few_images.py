@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite.stats.hits import Hits
+from suite.stats.metric import MIOU, TOP1
 from suite.stats.single import wilson
 from suite.tries.bundled import tables
 from suite.tries.few_images import FEW, few_images
@@ -16,21 +18,26 @@ DRAWS = 30
 
 def test_few_images_are_named_with_their_uncertainty() -> None:
     low, high = wilson(20, 40)
-    told = few_images(40, "images")
+    told = few_images(40, "images", TOP1)
     assert told.startswith("40 images, few to pick settings by")
     assert f"±{100 * (high - low) / 2:.1f} points (95 %)" in told
     assert f"{FEW} or more" in told
-    assert few_images(1, "videos").startswith("1 video, few")
-    assert few_images(FEW - 1, "images")
-    assert few_images(FEW, "images") == ""
+    assert few_images(1, "videos", TOP1).startswith("1 video, few")
+    assert few_images(FEW - 1, "images", TOP1)
+    assert few_images(FEW, "images", TOP1) == ""
+    # How uncertain a mean IoU is depends on the images.
+    assert few_images(40, "images", MIOU) == (
+        f"40 images, few to pick settings by; {FEW} or more would do"
+    )
 
 
 def lost(table: Tries, count: int, draws: np.random.Generator) -> tuple[float, float]:
     """Points that picks on so many images lose on the others: their mean, and one time in ten."""
     rows: dict[str, dict[object, list[np.ndarray]]] = {}
     for row in table.rows:
-        if row.correct is not None:
-            rows.setdefault(row.method, {}).setdefault(row.setting, []).append(row.correct)
+        if isinstance(row.outcomes, Hits):
+            correct = row.outcomes.correct[0]
+            rows.setdefault(row.method, {}).setdefault(row.setting, []).append(correct)
     losses = []
     for settings in rows.values():
         whole = [each for each in settings.values() if len(each) == len(table.origin.budgets)]
@@ -46,8 +53,8 @@ def lost(table: Tries, count: int, draws: np.random.Generator) -> tuple[float, f
 
 
 def answering(table: Tries) -> set[str]:
-    """The methods that have answers."""
-    return {row.method for row in table.rows if row.correct is not None}
+    """The methods whose right answers are known."""
+    return {row.method for row in table.rows if isinstance(row.outcomes, Hits)}
 
 
 # Where tokens must fill a rectangle three methods run: too few for a mean over methods.

@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
+from suite.stats.hits import Hits
+from suite.stats.metric import TOP1
+from suite.stats.overlap import Overlaps
 from suite.tries import bundled as bundles
 from suite.tries.files import file_name, open_tries, read_tries, write_tries
 from suite.tries.settings import Setting
@@ -17,6 +21,10 @@ from suite.tries.table import Origin, Tries, Try
 STAGED, RATIO = Setting("staged", 4), Setting("constant-ratio", 0)
 IMAGES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
 RIGHT = np.array([True, False] * 5 + [True])
+
+
+def hits(right: NDArray[np.bool_]) -> Hits:
+    return Hits("mtr", right[None], np.array(IMAGES))
 
 
 def tries(**changed: Any) -> Tries:
@@ -35,10 +43,10 @@ def tries(**changed: Any) -> Tries:
         "device": "cpu",
     }
     rows = (
-        Try("mtr", RATIO, 0.2, 0.2001, 14, RIGHT),
+        Try("mtr", RATIO, 0.2, 0.2001, 14, hits(RIGHT)),
         Try("mtr", RATIO, 0.4, reason="cannot remove 40 % of the work"),
-        Try("mtr", STAGED, 0.2, 0.1999, 15, ~RIGHT),
-        Try("mtr", STAGED, 0.4, 0.4, 31, np.zeros(11, bool)),
+        Try("mtr", STAGED, 0.2, 0.1999, 15, hits(~RIGHT)),
+        Try("mtr", STAGED, 0.4, 0.4, 31, hits(np.zeros(11, bool))),
     )
     return Tries(Origin(**(values | changed)), rows, {"mtr": STAGED})
 
@@ -58,14 +66,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert staged is not None
     assert staged.removed == 0.1999
     right = read.outcomes(read.find("mtr", RATIO, 0.2), "mtr")
-    assert right is not None
+    assert isinstance(right, Hits)
     assert right.correct.tolist() == [RIGHT.tolist()]
     assert right.images.tolist() == list(IMAGES)
     assert read.outcomes(read.find("mtr", RATIO, 0.4), "mtr") is None
     assert read.outcomes(read.find("mtr", RATIO, 0.3), "mtr") is None
     unmet = read.find("mtr", RATIO, 0.4)
     assert unmet is not None
-    assert (unmet.top1, unmet.reason) == (None, "cannot remove 40 % of the work")
+    assert (unmet.accuracy, unmet.reason) == (None, "cannot remove 40 % of the work")
     write_tries(read, tmp_path / "again.parquet")
     assert path.read_bytes() == (tmp_path / "again.parquet").read_bytes()
 
@@ -79,6 +87,32 @@ def test_other_programs_read_the_columns(tmp_path: Path) -> None:
     assert frame.top1.tolist()[::2] == pytest.approx([6 / 11, 5 / 11])
     # eleven images in two bytes, the first one in the highest bit
     assert frame.correct[0] == bytes([0b10101010, 0b10100000])
+
+
+def test_pixels_of_a_segmenter_are_kept_image_by_image(tmp_path: Path) -> None:
+    # More pixels of a class than two bytes can count.
+    pixels = np.random.default_rng(0).integers(0, 90_000, (1, len(IMAGES), 2, 3))
+    pixels[..., 1, :] += pixels[..., 0, :]
+    overlaps = Overlaps("mtr", pixels, np.array(IMAGES))
+    rows = (
+        Try("mtr", RATIO, 0.2, reason="no"),
+        Try("mtr", STAGED, 0.2, 0.1999, 15, overlaps),
+    )
+    path = tmp_path / "tries.parquet"
+    write_tries(Tries(tries().origin, rows, {"mtr": STAGED}), path)
+    frame = pd.read_parquet(path)
+    assert "top1" not in frame
+    # Of each class the ratio of the sums, and their mean.
+    both, either = pixels[0].sum(axis=0)
+    assert frame.miou[1] == pytest.approx(
+        np.mean([b / e for b, e in zip(both, either, strict=True)])
+    )
+    read = read_tries(path)
+    assert read.rows == rows
+    found = read.outcomes(read.find("mtr", STAGED, 0.2), "MTR")
+    assert isinstance(found, Overlaps)
+    assert found.pixels.tolist() == pixels.tolist()
+    assert (found.label, found.removed) == ("MTR", 0.1999)
 
 
 def test_a_folder_has_a_file_a_backbone(tmp_path: Path) -> None:
@@ -176,4 +210,5 @@ def test_where_the_images_are_not_there_the_name_of_the_data_must_do(
 
 def test_the_bundled_tables_are_of_this_version() -> None:
     for path in bundles.tables():
-        assert read_tries(path).pick("grid-pool") is not None
+        table = read_tries(path)
+        assert table.pick("grid-pool" if table.metric == TOP1 else "mtr") is not None

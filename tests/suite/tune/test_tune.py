@@ -21,8 +21,11 @@ from suite.data import content_of, stratified
 from suite.execution.local import execute
 from suite.plan.prepare import prepare
 from suite.plan.schedule import SCHEDULES
+from suite.stats.hits import Hits
+from suite.stats.metric import TOP1
 from suite.store.results import Results
 from suite.store.run_folder import Store
+from suite.store.schema import SegmentationMetrics
 from suite.tries.few_images import few_images
 from suite.tries.files import open_tries
 from suite.tries.settings import Setting, default_setting
@@ -165,8 +168,8 @@ def test_a_try_is_the_cell_that_a_comparison_evaluates(
         images, right = results.hits(record.key)
         row = table.find(method.name, setting, 0.3)
         assert row is not None
-        assert row.correct is not None
-        assert row.correct.tolist() == right.tolist()
+        assert isinstance(row.outcomes, Hits)
+        assert row.outcomes.correct.tolist() == [right.tolist()]
         assert table.images.tolist() == images.tolist()
         assert row.removed == record.removed["flops"]
         assert row.tokens_removed == sum(each.tokens for each in record.removals.values())
@@ -232,15 +235,17 @@ def test_a_setting_that_cannot_meet_a_budget_is_kept_with_its_reason(tmp_path: P
     assert len(of_tome) == 2 * 4
     for row in of_tome:
         if row.budget == 0.6:
-            assert row.correct is None
+            assert row.outcomes is None
             assert "cannot remove 60 % of the work" in str(row.reason)
-    assert any(row.correct is not None for row in of_tome)
+    assert any(row.outcomes is not None for row in of_tome)
     assert not result.failures
 
 
 def answers(setting: Setting, budget: float, right: int | None) -> Try:
-    correct = None if right is None else np.arange(8) < right
-    return Try("m", setting, budget, correct=correct, reason=None if correct is not None else "no")
+    if right is None:
+        return Try("m", setting, budget, reason="no")
+    hits = Hits("m", np.arange(8)[None] < right, np.arange(8))
+    return Try("m", setting, budget, outcomes=hits)
 
 
 def test_the_mean_over_budgets_counts_and_a_gap_excludes() -> None:
@@ -317,7 +322,7 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     )
     assert "cells on 6 images" in shown.err
     added = "added: random, pool, which every comparison runs beside the methods"
-    few = f"WARNING: Settings will be picked on {few_images(6, 'images')}."
+    few = f"WARNING: Settings will be picked on {few_images(6, 'images', TOP1)}."
     assert shown.err.splitlines()[0] == few
     assert shown.out.startswith(("stride", "mtr", "random", "pool"))
     assert added not in shown.err
@@ -337,7 +342,7 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
         assert pick_of_it is not None
         assert Setting(**row["pick"]) == pick_of_it
         known = [table_of_tries.find(row["method"], pick_of_it, budget) for budget in (0.3, 0.5)]
-        assert row["top1"] == [each.top1 for each in known if each]
+        assert row["top1"] == [each.accuracy for each in known if each]
     assert run(["report", str(tmp_path / "t")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -345,3 +350,38 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     assert "--tries" in error
     assert run([*line, "--seed", "1"]) == 2
     assert "holds a run with other settings" in capsys.readouterr().err
+
+
+def test_a_segmenter_is_tuned_by_its_mean_iou_and_the_tries_answer(
+    small: Specs, tmp_path: Path
+) -> None:
+    spec = tune_spec(
+        task="segmentation", backbones=("vim_mini_linear",), methods=("mtr",), budgets=(0.3,)
+    )
+    (table,) = run_tuning(spec, tmp_path / "t", quiet=True).tables
+    segmented = {"task": "segmentation", "backbones": ("vim_mini_linear",), "split": "dev"}
+    settings = [("staged", 0), ("constant-ratio", 4)]
+    texts = tuple(f"mtr[cls_window={window}]@{schedule}" for schedule, window in settings)
+    run = small(**segmented, methods=texts, images=12, budgets=(0.3,), seeds=1)
+    result = run_comparison(
+        run.model_copy(update={"baselines": False}), tmp_path / "run", quiet=True
+    )
+    records = {record.spec: record for record in result.records}
+    names = {"mtr[cls_window=0]@staged": "mtr@staged"}
+    for text, setting in zip(texts, settings, strict=True):
+        row = table.find("mtr", Setting(*setting), 0.3)
+        assert row is not None
+        metrics = records[names.get(text, text)].metrics
+        assert isinstance(metrics, SegmentationMetrics)
+        assert row.accuracy == metrics.miou
+    best = max(row.accuracy or 0.0 for row in table.rows if row.method == "mtr")
+    pick_of_it = table.pick("mtr")
+    assert pick_of_it is not None
+    picked = table.find("mtr", pick_of_it, 0.3)
+    assert picked is not None
+    assert picked.accuracy == best
+    # No cell runs for what the tries know.
+    for tries, across in ((str(tmp_path / "t"), False), (None, True)):
+        asked = {**segmented, "split": "test", "methods": ("mtr",), "budgets": (0.3,)}
+        prepared = prepare(small(**asked, tries=tries, across_schedules=True))
+        assert bool(prepared.across) == across
