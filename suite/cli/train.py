@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +91,14 @@ def train(
             rich_help_panel=BUNDLED,
         ),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Another draw of weights, batches and augmentation; 0, as of bundled weights.",
+            rich_help_panel=BUNDLED,
+        ),
+    ] = None,
     final: Annotated[
         bool,
         typer.Option(
@@ -121,13 +130,14 @@ def train(
         "--precision": precision,
         "--from-scratch": from_scratch or None,
     }
-    of_recipes = {"--source": source, "--final": final or None}
+    of_recipes = {"--source": source, "--seed": seed, "--final": final or None}
     given = [flag for flag, value in own.items() if value is not None]
     check_run_options(workers, max_minutes)
     if recipe is not None:
         if given:
             raise UserError(f"{given[0]} does not go with --recipe, which says all: leave one out")
-        return train_recipe(recipe, out, device, kernel, workers, max_minutes, source, final)
+        run = RecipeRun(recipe, seed or 0, str(source) if source else None, final)
+        return train_recipe(run, out, device, kernel, workers, max_minutes)
     if backbone is None or data is None:
         raise UserError(
             "nothing says what to train: give --backbone NAME and --data imagefolder:PATH for "
@@ -268,40 +278,63 @@ def finish(prepared: Prepared) -> None:
     print(f"compare methods on them: {compare_command(prepared.wish, images.split)}")
 
 
+@dataclass(frozen=True)
+class RecipeRun:
+    """Bundled weights that are trained again, or drawn anew under another seed.
+
+    ``source``  folder of the source images; None: where they are usually found
+    ``final``   whether the last split is read for the card
+    """
+
+    recipe: str
+    seed: int
+    source: str | None
+    final: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where it goes unless another folder is named."""
+        return Path("runs") / f"train-{self.recipe}{f'-seed{self.seed}' if self.seed else ''}"
+
+    @property
+    def command(self) -> str:
+        """The command that trains the same weights."""
+        return f"python -m suite train --recipe {self.recipe}" + (
+            f" --seed {self.seed}" if self.seed else ""
+        )
+
+
 def train_recipe(
-    recipe: str,
+    run: RecipeRun,
     out: Path | None,
     device: str,
     kernel: str,
     workers: int,
     max_minutes: float,
-    source: Path | None,
-    final: bool,
 ) -> int:
-    """Train bundled weights by their recipe into the folder `out`."""
+    """Train weights by their recipe into the folder `out`."""
     from suite.system.hardware import pick_device
     from suite.training.distributed import process_group
     from suite.training.images import training_images
     from suite.training.recipes import HeadRecipe, find_recipe
 
-    selected = find_recipe(recipe)
-    folder = out or Path("runs") / f"train-{recipe}"
+    selected = find_recipe(run.recipe, run.seed)
+    folder = out or run.folder
     picked_device = pick_device(device)
-    images_from = str(source) if source else None
     if isinstance(selected, HeadRecipe):
-        return train_head_recipe(selected, folder, picked_device, kernel, images_from, final)
+        return train_head_recipe(selected, folder, picked_device, kernel, run)
     with process_group(picked_device) as group, alone_in(folder, group):
         # The first process decodes pictures into the folder, where the others read them.
         with group.main_first():
-            images = training_images(selected.dataset, "train", images_from, folder)
+            images = training_images(selected.dataset, "train", run.source, folder)
         from suite.training.loop import Trainer
 
         trainer = Trainer(selected, images, folder, picked_device, workers, kernel, group)
-        return finish_recipe(trainer, max_minutes, images_from, final)
+        return finish_recipe(trainer, max_minutes, run)
 
 
 def train_head_recipe(
-    recipe: HeadRecipe, folder: Path, device: str, kernel: str, source: str | None, final: bool
+    recipe: HeadRecipe, folder: Path, device: str, kernel: str, run: RecipeRun
 ) -> int:
     """Train a head by its recipe, and write it with its card into `folder`."""
     from suite.terminal.lines import print_result
@@ -312,14 +345,15 @@ def train_head_recipe(
 
     print_result(f"features of {recipe.images:,} images first; the body stays as it is")
     folder.mkdir(parents=True, exist_ok=True)
-    trained = heads.train_recipe(recipe, source, device, kernel, report)
+    trained = heads.train_recipe(recipe, run.source, device, kernel, report)
     scores = {}
-    for split in ("dev", "test") if final else ("dev",):
-        images = heads.segmentation_images(split, source)
+    for split in ("dev", "test") if run.final else ("dev",):
+        images = heads.segmentation_images(split, run.source)
         scores[split] = found = heads.score(trained.model, images, device)
         print_result(f"mIoU on {split}: {100 * found.miou:.2f} % of {found.images:,} images")
     heads.write_head(folder / f"{recipe.backbone}.safetensors", trained.model)
-    heads.write_head_card(folder / f"{recipe.backbone}.md", recipe, trained, scores)
+    card = folder / f"{recipe.backbone}.md"
+    heads.write_head_card(card, recipe, trained, scores, run.command)
     print_result(f"weights and card in {folder}")
     return 0
 
@@ -330,9 +364,7 @@ def epoch_line(figures: dict[str, float], epochs: int) -> str:
     return f"{parts} of {epochs} epochs"
 
 
-def finish_recipe(
-    trainer: Trainer, max_minutes: float, images_from: str | None, final: bool
-) -> int:
+def finish_recipe(trainer: Trainer, max_minutes: float, run: RecipeRun) -> int:
     """Train until the recipe or the time is over; then write the weights and their card."""
     from suite.terminal.lines import print_result
     from suite.training import export
@@ -351,14 +383,15 @@ def finish_recipe(
         return 0
     model = trainer.model.eval()
     model.load_state_dict(trainer.ema)
-    export.write_weights(folder / f"{recipe.backbone}.safetensors", model, recipe.stored)
+    weights = folder / f"{recipe.backbone}.safetensors"
+    export.write_weights(weights, model, recipe.stored)
     scores = {}
-    for split in ("dev", FINAL[recipe.dataset]) if final else ("dev",):
-        images = training_images(recipe.dataset, split, images_from, folder)
+    for split in ("dev", FINAL[recipe.dataset]) if run.final else ("dev",):
+        images = training_images(recipe.dataset, split, run.source, folder)
         count = len(images.labels)
         top1 = export.accuracy(model, images, trainer.device)
         scores[split] = (top1, count)
         print_result(f"top-1 on {split}: {100 * top1:.2f} % of {count:,} images")
-    export.write_card(folder / f"{recipe.backbone}.md", recipe, trainer, scores)
+    export.write_card(weights.with_suffix(".md"), trainer, scores, run.command)
     print_result(f"weights and card in {folder}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -56,15 +57,19 @@ def write_weights(
 
 
 def write_card(
-    path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]
+    path: Path, trainer: Trainer, scores: dict[str, tuple[float, int]], command: str
 ) -> None:
-    """Write origin, recipe and accuracy of the weights; `scores` are (top-1, images) by split."""
-    results = []
+    """Write origin, recipe and accuracy of the weights beside it, which `command` trains.
+
+    `scores` are (top-1, images) by split.
+    """
+    recipe, results = trainer.recipe, []
     for split, (top1, count) in scores.items():
         results.append(f"| {split} | {count:,} | {100 * top1:.2f} % |")
     results_text = "\n".join(results)
     done = trainer.done
-    command = f"python -m suite train --recipe {recipe.backbone}"
+    with path.with_suffix(".safetensors").open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     write_text(
         path,
@@ -73,13 +78,14 @@ def write_card(
 Trained on `{recipe.dataset}` by `{command}`: {done.epoch} epochs,
 {done.step:,} steps, {done.seconds / 60:.1f} minutes of training on {done.hardware}.
 Parameters: {parameters:,}; the exponentially averaged weights, {recipe.stored}.
+SHA-256 of the file: `{sha256}`.
 
 | split | images | top-1 |
 |---|---|---|
 {results_text}
 
 Choices were made on `dev`; `{FINAL[recipe.dataset]}` was read once, for this card.
-One seed. Made to compare token reduction methods, not to classify images.
+Seed {recipe.seed}. Made to compare token reduction methods, not to classify images.
 
 {recipe_table(recipe)}
 """,

@@ -185,9 +185,9 @@ def write_head(path: Path, model: Segmenter) -> None:
 
 
 def write_head_card(
-    path: Path, recipe: HeadRecipe, trained: Trained, scores: dict[str, Score]
+    path: Path, recipe: HeadRecipe, trained: Trained, scores: dict[str, Score], command: str
 ) -> None:
-    """Write origin, recipe and figures of a head; `scores` by split."""
+    """Write origin, recipe and figures of a head that `command` trains; `scores` by split."""
     model = trained.model
     rows = []
     for split, found in scores.items():
@@ -200,7 +200,7 @@ def write_head_card(
         path,
         f"""# {recipe.backbone}
 
-Trained on `{recipe.dataset}` by `python -m suite train --recipe {recipe.backbone}`: a head for
+Trained on `{recipe.dataset}` by `{command}`: a head for
 segmentation on the bundled weights of `{model.backbone.name}`, which stay as they are and are
 not in the file. {recipe.epochs} epochs, {trained.steps:,} steps; features and training took
 {trained.seconds / 60:.1f} minutes of processor time on {trained.hardware}.
@@ -213,7 +213,7 @@ Parameters of the head: {parameters:,}; it reads the tokens after block {levels}
 Classes: the background, and the ten garments. The garment that gives an image its label is the
 object; the four fragments of other garments beside it are background.
 Choices were made on `dev`; `test` was read once, for this card.
-One seed. Made to compare token reduction methods, not to segment images.
+Seed {recipe.seed}. Made to compare token reduction methods, not to segment images.
 
 {recipe_table(recipe)}
 """,

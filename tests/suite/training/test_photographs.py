@@ -1,5 +1,6 @@
 """Training on Tiny-ImageNet in Parquet, end to end on fabricated files."""
 
+import hashlib
 import json
 from dataclasses import replace
 from io import BytesIO
@@ -178,6 +179,8 @@ def test_from_files_to_a_comparison(
     assert f"| dev | {len(open_dataset(f'tiny-imagenet-50:{folder}', 'dev'))} |" in card
     assert "`valid` was read once" in card
     assert "averaged weights, fp16" in card
+    assert f"SHA-256 of the file: `{hashlib.sha256(file.read_bytes()).hexdigest()}`" in card
+    assert "by `python -m suite train --recipe sprig`" in card
     assert "| augmentation | smallest_crop 0.5, operations 1," in card
     compare = [
         "compare",
@@ -214,6 +217,46 @@ def test_from_files_to_a_comparison(
     assert dense["metrics"]["top1"] == pytest.approx(top1)
 
 
+def test_another_seed_is_another_training(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RECIPES, "sprig", replace(RECIPE, phases=(Phase(64, 1),)))
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--recipe", "sprig", "--device", "cpu", "--workers", "0"]
+    line += ["--source", str(folder)]
+    for more in ([], ["--seed", "0", "--out", "again"], ["--seed", "1"]):
+        assert run_cli([*line, *more]) == 0
+    first, again, second = (
+        load_file(tmp_path / place / "vim_sprig.safetensors")
+        for place in ("runs/train-sprig", "again", "runs/train-sprig-seed1")
+    )
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+    head = "head.weight"
+    assert not torch.equal(first[head], second[head])
+    # Nothing of one is in the other: neither the drawn weights nor the batches.
+    assert (
+        abs(float(torch.corrcoef(torch.stack([first[head], second[head]]).flatten(1))[0, 1])) < 0.5
+    )
+    card = (tmp_path / "runs/train-sprig-seed1/vim_sprig.md").read_text("utf-8")
+    assert "by `python -m suite train --recipe sprig --seed 1`" in card
+    assert "Seed 1." in card
+    capsys.readouterr()
+    # A state is not resumed under another seed, and images of one's own have none.
+    assert run_cli([*line, "--seed", "1", "--out", "again"]) == 2
+    assert run_cli(["train", "--backbone", "vim_sprig", "--data", "x:y", "--seed", "1"]) == 2
+    assert "--seed is for --recipe: leave it out" in capsys.readouterr().err
+
+
+def test_the_held_out_recipe_sees_one_size() -> None:
+    plan = RECIPES["vim_nano_64_full"]
+    assert isinstance(plan, Recipe)
+    sizes = {phase.image_size for phase in plan.phases}
+    assert sizes == {create_model(plan.backbone).image_size} == {64}
+
+
 @pytest.mark.gpu
 def test_training_in_bf16_follows_that_in_fp32(tmp_path: Path) -> None:
     def losses(precision: str) -> list[float]:
@@ -239,7 +282,9 @@ def test_the_same_weights_on_plain_parquet(folder: Path, tmp_path: Path) -> None
     assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["vim_tiny_64", "vim_tiny_64_full", "vim_nano_64"])
+@pytest.mark.parametrize(
+    "name", ["vim_tiny_64", "vim_tiny_64_full", "vim_nano_64", "vim_nano_64_full"]
+)
 def test_recipes_name_what_there_is(name: str) -> None:
     plan = RECIPES[name]
     model = create_model(plan.backbone)
