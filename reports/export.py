@@ -21,6 +21,7 @@ from reports.formatting import markdown
 from reports.report_data import ReportData
 from reports.run import KINDS, Row, Run, json_object, load, mapping, outcomes
 from reports.tables import csv, results_md, results_tex
+from suite.stats.metric import MIOU
 from suite.store.schema import (
     MEANINGS,
     SHOWN,
@@ -93,7 +94,10 @@ for _name, _text in TOTALS.items():
     COLUMNS[f"total_{_name}"] = f"total of one image by the convention `{_name}`: {_text}"
 for _name in TOTALS:
     COLUMNS[f"removed_{_name}"] = f"share of the dense total removed, by the convention `{_name}`"
-COLUMNS |= {name: MEANINGS[stored] for name, stored in PAIRED.items()}
+for _name, _stored in PAIRED.items():
+    COLUMNS[_name] = MEANINGS[_stored]
+    if MIOU.column_of(_name) != _name:
+        COLUMNS[_name] += f"; of segmentation the column `{MIOU.column_of(_name)}`"
 COLUMNS |= TIMING | SETTINGS | PROVENANCE
 CELL = ("run", "key", "backbone", "label", "role", "schedule", "cls_window", "budget", "seed")
 IMAGE_COLUMNS = {name: COLUMNS[name] for name in CELL}
@@ -154,7 +158,8 @@ def _row(run: Run, cell: Row, paired: Mapping[Any, Any]) -> Row:
     row |= {f"{kind}_count": flops.get(kind) for kind in KINDS}
     row |= {f"total_{field}": totals.get(field) for field in TOTALS}
     row |= {f"removed_{field}": removed.get(field) for field in TOTALS}
-    row |= {field: _known(paired.get(stored)) for field, stored in PAIRED.items()}
+    for field, stored in PAIRED.items():
+        row[run.metric.column_of(field)] = _known(paired.get(stored))
     row |= {field: _known(timing[field]) for field in TIMING}
     row |= {field: spec.get(field.removesuffix("_asked")) for field in SETTINGS}
     row |= {field: environment.get(field) for field in PROVENANCE}
@@ -227,7 +232,13 @@ def flat(rows: Sequence[Row]) -> pd.DataFrame:
             if row[name] is not None:
                 texts[name] = json.dumps(row[name], sort_keys=True)
         plain.append(row | texts)
-    frame = pd.DataFrame(plain, columns=list(COLUMNS), dtype=object)
+    # A column of the paired statistics is named by the task.
+    names: list[str] = []
+    for name in COLUMNS:
+        names += dict.fromkeys((name, MIOU.column_of(name))) if name in PAIRED else [name]
+    present = set[str]().union(*rows)
+    columns = [name for name in names if name in present]
+    frame = pd.DataFrame(plain, columns=columns, dtype=object)
     for name in frame.columns:
         # Types that have a missing value: whole numbers stay whole.
         kinds = {type(value) for value in frame[name] if value is not None}

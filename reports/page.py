@@ -137,7 +137,7 @@ def _tables(report: ReportData, found: Sequence[Section], folder: Path) -> None:
         "tex": tables.results_tex(frame, run.convention, report.caption),
     }
     _save(folder, "results", results)
-    _save(folder, "cells", {"csv": tables.csv(run.every_cell)})
+    _save(folder, "cells", {"csv": tables.cells_csv(run.every_cell, run.metric)})
     for section in found:
         for table in section.tables:
             forms = {

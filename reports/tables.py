@@ -26,6 +26,7 @@ from reports.formatting import (
 from reports.run import KINDS, SMALLER, SPREAD
 from reports.section import Table
 from suite.stats.compare import other_work
+from suite.stats.metric import Metric
 from suite.store.schema import NOT_STATIC, PAIRED, SAME
 
 RESULT_COLUMNS = (
@@ -68,7 +69,15 @@ def results_csv(frame: pd.DataFrame) -> str:
 
     A text that a spreadsheet would run as a formula begins with an apostrophe.
     """
-    return csv(frame.loc[:, list(RESULT_COLUMNS)])
+    rows = frame.loc[:, list(RESULT_COLUMNS)]
+    return csv(rows.rename(columns=metric_of(frame).column_of))
+
+
+def cells_csv(frame: pd.DataFrame, metric: Metric) -> str:
+    """Return a row a cell, with everything that figures are drawn from."""
+    # The figures of another task stand there twice: under the name that all share, too.
+    twice = [name for name in frame.columns if metric.column_of(name) != name]
+    return csv(frame.drop(columns=twice))
 
 
 def heads(frame: pd.DataFrame, convention: str) -> dict[str, str | None]:

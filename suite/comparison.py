@@ -29,6 +29,7 @@ from suite.plan.notes import notes_on_models
 from suite.plan.prepare import Prepared, prepare
 from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.blind_baselines import BlindComparison
+from suite.stats.metric import METRICS, TOP1
 from suite.stats.schedule_words import verdict_record
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results
@@ -66,7 +67,7 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Plain values."""
-        return {
+        document = {
             "cells": [record.as_json() for record in self.records],
             "further_cells": [record.as_json() for record in self.further],
             "headline": self.headline.record(),
@@ -76,6 +77,8 @@ class Result:
             "schedules": [verdict_record(verdicts) for verdicts in self.schedules],
             "failures": self.failures,
         }
+        metric = METRICS[self.records[0].task] if self.records else TOP1
+        return {name: metric.named(value) for name, value in document.items()}
 
 
 def run_comparison(

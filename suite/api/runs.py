@@ -44,8 +44,9 @@ class Run:
                     random method a row a seed. ``role`` tells those of the main tables (asked,
                     baseline) from evidence for other questions
     ``statistics``  a row a method and budget: ``top1`` with its 95 % interval (``top1_low``,
-                    ``top1_high``), and beside a ``reference`` the paired ``difference`` with
-                    ``difference_low``, ``difference_high``, ``p``, ``p_holm`` (Holm's correction)
+                    ``top1_high``), of segmentation ``miou`` likewise, and beside a ``reference``
+                    the paired ``difference`` with ``difference_low``, ``difference_high``, ``p``,
+                    ``p_holm`` (Holm's correction)
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +58,7 @@ class Run:
     @property
     def statistics(self) -> pd.DataFrame:
         """Accuracies with intervals, and differences from the reference with tests."""
-        return self._stored.statistics
+        return self._stored.statistics.rename(columns=self._stored.metric.column_of)
 
     @property
     def headline(self) -> str:

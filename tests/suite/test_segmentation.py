@@ -17,11 +17,13 @@ from torch.nn import functional
 import reports
 import suite
 from backbones.common.errors import UserError
+from reports import export
 from reports.aggregate import audit
 from reports.figures.canvas import WIDTH
 from reports.report_data import ReportData
 from reports.run import load
 from reports.sections import needed, sections
+from reports.tables import cells_csv, results_csv
 from suite.cli import run as run_cli
 from suite.config.run_spec import RunSpec
 from suite.data import open_dataset
@@ -91,9 +93,33 @@ def test_from_python_a_comparison_is_the_run_s_own(folder: Path) -> None:
     found = suite.load(folder)
     statistics = found.statistics.set_index("label").loc["delta"]
     row = found.compare("delta", "mtr")
-    assert (row.accuracy, row.difference) == (statistics.top1, statistics.difference)
+    assert (row.accuracy, row.difference) == (statistics.miou, statistics.difference)
     assert row.p == pytest.approx(statistics.p)
     assert {"confusion", "pixels"} <= set(found.outcomes("delta"))
+
+
+def test_no_table_that_leaves_a_run_calls_a_mean_iou_top1(folder: Path) -> None:
+    run, report = suite.load(folder), ReportData.of(load(folder))
+    assert {"miou", "miou_low", "miou_high"} < set(run.statistics.columns)
+    exported = {}
+    for form in ("csv", "json", "parquet"):
+        stream = io.BytesIO()
+        export.write([folder], form, images=False, stream=stream)
+        exported[form] = stream.getvalue()
+    table = pd.read_csv(io.BytesIO(exported["csv"]))
+    stored = pd.read_parquet(folder / "analyses" / "statistics.parquet").set_index("label")
+    for row in table[table.role == "asked"].itertuples():
+        of_cell = stored.loc[row.label, ["top1", "top1_low", "top1_high"]]
+        assert [row.miou_mean, row.miou_low, row.miou_high] == pytest.approx(of_cell.tolist())
+    assert set(json.loads(exported["json"])[0]) == set(table.columns)
+    frames = [run.statistics, run.cells, table, pd.read_parquet(io.BytesIO(exported["parquet"]))]
+    texts = results_csv(report.frame), cells_csv(report.run.every_cell, report.run.metric)
+    frames += [pd.read_csv(io.StringIO(text)) for text in texts]
+    assert all("miou" in frame or "miou_mean" in frame for frame in frames)
+    for frame in frames:
+        named = [name for name in frame if "top1" in name]
+        # Columns of the other task's metrics are there, and empty.
+        assert frame[named].isna().all(axis=None), named
 
 
 def test_a_trace_of_pixels_is_drawn_without_classes(small: Specs) -> None:
@@ -173,6 +199,8 @@ def test_the_page_speaks_of_pixels(folder: Path, tmp_path: Path) -> None:
     assert "op-1" not in text.partition("<script")[0].partition("<footer")[0]
     figures = {path.stem for path in (page.parent / "figures").glob("*.svg")}
     assert {"segmented", "class-loss"} <= figures
+    for path in (page.parent / "tables").glob("*.csv"):
+        assert not pd.read_csv(path).filter(like="top1").notna().any(axis=None), path.name
 
 
 def test_the_report_has_the_pictures_the_classes_and_the_borders(folder: Path) -> None:
