@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ MAX_LOGITS = 1 << 16  # at once, so that what is computed from them stays in the
 
 class ClassAnswers:
     """The logits of all cells on one batch, which are compared at once at its end."""
+
+    keeps_logits: ClassVar[bool] = True
 
     def __init__(self, batch: Batch, dense: str, views: int) -> None:
         """`dense` is the key of the dense cell; `views` are averaged, those of one video."""
@@ -83,15 +85,15 @@ def outcomes(
     The bits of a row depend on nothing but its image.
     """
     # float64 on the CPU: sums over classes then do not depend on the device or the batch.
-    dense = dense.double().cpu()
+    # One copy from a GPU: each waits for it.
+    dense, logits = dense.double().cpu(), logits.cpu()
     log_q = dense.log_softmax(1)
     q = log_q.exp()
     dense_class = dense.argmax(1)
     cells_at_once = max(1, MAX_LOGITS // max(1, dense.numel()))
     parts = []
     for some in logits.split(cells_at_once):
-        some = some.double().cpu()
-        parts.append(_compared(some, log_q, q, dense_class, labels))
+        parts.append(_compared(some.double(), log_q, q, dense_class, labels))
     size = (len(logits), -1)
     columns = {
         "image": image.expand(size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from suite.evaluation.adaptive import Adaptive, GroupObserver, evaluate_adaptive
 from suite.evaluation.groups import Group
 from suite.evaluation.outcomes import REMOVED, Rows
 from suite.evaluation.tasks import EVALUATIONS, Answers
-from suite.evaluation.token_counts import TokenCounts
+from suite.evaluation.token_counts import TokenCounts, TokenSums
 from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
 from suite.evaluation.views import split_views
@@ -92,7 +92,7 @@ def evaluate_shard(
     running = {cell.key: cell for cell in (dense, *cells)}
     rows: dict[str, list[Rows]] = {cell.key: [] for cell in cells}
     reasons: dict[str, str] = {}
-    counts = TokenCounts()
+    counts = TokenSums()
     seen: dict[int, Seen] = {}
     damaged: dict[int, str] = {}
     # Where only some images of a shard are evaluated again, others may not follow.
@@ -215,11 +215,12 @@ def evaluate_batch(
     # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
     halvings = model.describe().halvings
-    counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings)
+    counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings, device)
     order = OrderTracker()
     succeeded: list[str] = []
     removed: dict[str, Tensor] = {}
     reasons: dict[str, str] = {}
+    finite: dict[str, Tensor] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         with STOPWATCH.part("tokens"):
@@ -229,11 +230,12 @@ def evaluate_batch(
     def settle(key: str, answer: Tensor | Failure) -> None:
         if isinstance(answer, Failure):
             reasons[key] = answer.reason
-        elif not bool(torch.isfinite(answer).all()):
-            reasons[key] = "logits are not finite (NaN or infinity)"
         else:
-            answers.add(key, answer)
-            succeeded.append(key)
+            finite[key] = torch.isfinite(answer).all()
+            # Where only outcomes are kept of an answer, it is looked at now, which waits for a GPU.
+            if answers.keeps_logits or bool(finite[key]):
+                answers.add(key, answer)
+                succeeded.append(key)
         done(key, len(images))
 
     # Cells on a smaller image, or a window of it, have another embedding, and share no prefix.
@@ -265,6 +267,13 @@ def evaluate_batch(
                     settle(cell.key, found.logits)
                 else:
                     settle(cell.key, found)
+    # The host waits for a GPU here, once for all cells.
+    with STOPWATCH.part("tokens"):
+        reasons |= counts.settle()
+    for key, sound in zip(finite, all_of(finite.values()), strict=True):
+        if not sound:
+            reasons.setdefault(key, "logits are not finite (NaN or infinity)")
+    succeeded = [key for key in succeeded if key not in reasons]
     if dense in reasons:
         reason = f"the dense model failed: {reasons[dense]}"
         for cell in cells:
@@ -274,12 +283,17 @@ def evaluate_batch(
     return BatchResult(tau, counts, reasons, removed)
 
 
+def all_of(flags: Collection[Tensor]) -> list[bool]:
+    """The values of flags on one device, fetched at once."""
+    return torch.stack([*flags]).tolist() if flags else []
+
+
 def group_observer(key: str, counts: TokenCounts, order: OrderTracker) -> GroupObserver:
     """What counts the tokens of a cell of adaptive counts, and their order, at every site."""
 
     def observe(site: int, groups: Sequence[Group]) -> None:
         with STOPWATCH.part("tokens"):
-            counts.observe_groups(key, site, groups)
+            counts.observe_groups([key], site, groups)
             order.observe_groups(key, groups)
 
     return observe

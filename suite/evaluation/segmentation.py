@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,8 @@ Lists = NDArray[np.object_]
 
 class PixelAnswers:
     """What cells say of the pixels of one batch; of their logits only outcomes are kept."""
+
+    keeps_logits: ClassVar[bool] = False
 
     def __init__(self, batch: Batch, dense: str, views: int) -> None:
         """`dense` is the key of the dense cell, whose logits are added before all others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pandas as pd
 from torch import Tensor
@@ -17,7 +17,12 @@ from suite.store.schema import Metrics
 
 
 class Answers(Protocol):
-    """What the cells say of one batch of images, or videos."""
+    """What the cells say of one batch of images, or videos.
+
+    ``keeps_logits``  whether it needs the logits at the end of the batch only
+    """
+
+    keeps_logits: ClassVar[bool]
 
     def add(self, key: str, logits: Tensor) -> None:
         """Take the logits of a cell on the next samples; those of the dense cell come first."""

@@ -10,50 +10,62 @@ its position lies in: it counts at every position of that cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
-from suite.evaluation.groups import Group, in_order
+from suite.evaluation.groups import Group
 
 Counts = NDArray[np.int64]
+UNKNOWN = -1  # foreground of an image without a mask: stays negative in any sum
+NO_MASKS = np.empty((0, 0), np.bool_)
 
 
-# Compiled loops: numpy would need several passes and arrays of every token for what is one pass
+# A compiled loop: numpy would need several passes and arrays of every token for what is one pass
 # here, and this runs after every reduction of every cell.
 @compiled
-def _mark_alive(position: Counts, alive: NDArray[np.bool_], present: Counts) -> int:
-    """Set ``alive[b, position[b, i]]`` and count images by position; -1, or one out of range."""
-    length = alive.shape[1]
+def _count(
+    position: Counts,
+    masks: NDArray[np.bool_],
+    tracked: Counts,
+    counts: Counts,
+    alive: NDArray[np.bool_],
+) -> int:
+    """Add the images of `position` (B, L) to `counts`, mark those `tracked`; -1, or a wrong one.
+
+    Without rows of `masks` the foreground is left as it is.
+    """
+    length = counts.shape[1]
+    masked = masks.shape[0] > 0
+    there = np.empty(length, np.bool_)
     for b in range(position.shape[0]):
+        there[:] = False
         for i in range(position.shape[1]):
             here = position[b, i]
             if not 0 <= here < length:
-                # -1 means success, so a negative position is reported as another invalid one.
+                # -1 means success, so a negative position is reported as another wrong one.
                 return int(here) if here >= 0 else length
             # Two tokens of a third party's method may bear one position, which counts once.
-            if not alive[b, here]:
-                alive[b, here] = True
-                present[here] += 1
+            there[here] = True
+        for i in range(length):
+            counts[0, i] += there[i]
+        if masked:
+            for i in range(length):
+                counts[1, i] += there[i] & masks[b, i]
+    for t in range(tracked.shape[0]):
+        for i in range(position.shape[1]):
+            alive[t, position[tracked[t], i]] = True
     return -1
 
 
-@compiled
-def _count_foreground(
-    alive: NDArray[np.bool_], masks: NDArray[np.bool_], foreground: Counts
-) -> None:
-    """Count the images in which a position is alive and shows the object."""
-    for b in range(alive.shape[0]):
-        for i in range(alive.shape[1]):
-            foreground[i] += alive[b, i] and masks[b, i]
-
-
-def spread(alive: NDArray[np.bool_], grid: tuple[int, int], halvings: int) -> NDArray[np.bool_]:
+def spread(alive: Tensor, grid: tuple[int, int], halvings: int) -> Tensor:
     """Cells (B, rows x columns) of a coarser map in which any position of `alive` is set.
 
     `grid` are its rows and columns; a cell has 2^`halvings` of each, fewer at an odd edge.
@@ -61,34 +73,31 @@ def spread(alive: NDArray[np.bool_], grid: tuple[int, int], halvings: int) -> ND
     rows, columns = grid
     side = 2**halvings
     # whole cells at the edges, too
-    padding = ((0, 0), (0, -rows % side), (0, -columns % side))
-    padded = np.pad(alive.reshape(-1, rows, columns), padding)
-    batch, high, wide = padded.shape
-    cells = padded.reshape(batch, high // side, side, wide // side, side).any((2, 4))
-    full = cells.repeat(side, 1).repeat(side, 2)[:, :rows, :columns]
-    return np.ascontiguousarray(full.reshape(batch, -1))
+    padded = F.pad(alive.view(-1, rows, columns), (0, -columns % side, 0, -rows % side))
+    cells = padded.unflatten(2, (-1, side)).unflatten(1, (-1, side)).any(4).any(2)
+    full = cells.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, :rows, :columns]
+    return full.flatten(1)
 
 
-@dataclass
-class SiteCounts:
-    """Counts (L0,) of one cell at one block, and packed bits of tracked images."""
+class _Waiting(NamedTuple):
+    """What was counted after one reduction of the cells `keys`: on a GPU, or here."""
 
-    present: Counts
-    foreground: Counts
-    alive: list[NDArray[np.uint8]] = field(default_factory=list)
-
-    @classmethod
-    def zeros(cls, length: int) -> SiteCounts:
-        """No token at any of `length` positions."""
-        return cls(np.zeros(length, np.int64), np.zeros(length, np.int64))
+    keys: Sequence[str]
+    site: int
+    counts: Tensor | Counts  # (2, L0): present, foreground
+    alive: Tensor | NDArray[np.bool_]  # (tracked images, L0)
+    ends: Tensor | None  # (2,): the lowest and the highest position, where nobody looked at them
 
 
 class TokenCounts:
-    """Token counts of cells over one batch; `add` sums those of several batches.
+    """Token counts of cells over one batch.
 
     ``present`` counts the images in which the token of a position survives into a block, and
-    ``foreground`` those in which the position also shows the object. ``alive`` has a bit for each
-    tracked image, in their order: whether the token survives there.
+    ``foreground`` those in which the position also shows the object. Of each tracked image there is
+    a bit: whether the token survives.
+
+    What is counted on a GPU stays there until `settle`, so that the host waits once a batch and not
+    after each reduction.
     """
 
     def __init__(
@@ -96,15 +105,23 @@ class TokenCounts:
         masks: Tensor | None = None,
         tracked: NDArray[np.bool_] | None = None,
         halvings: Sequence[int] = (),
+        device: str = "cpu",
     ) -> None:
         """`masks` (B, L0) mark the object, None: unknown; `tracked` (B,) the tracked images.
 
-        `halvings` are the blocks that begin by halving the map of tokens (`backbones.shape`).
+        `halvings` are the blocks that begin by halving the map of tokens (`backbones.shape`);
+        `device` is that of the tokens.
         """
-        self._masks = None if masks is None else np.ascontiguousarray(masks.numpy())
-        self._tracked = tracked if tracked is not None and tracked.any() else None
+        self._masks = None if masks is None else masks.to(device)
+        self._masks_here = NO_MASKS if masks is None else np.ascontiguousarray(masks.numpy())
+        self._tracked = np.empty(0, np.int64) if tracked is None else tracked.nonzero()[0]
+        self._tracked_there = torch.from_numpy(self._tracked).to(device)
         self._halvings = halvings
-        self._cells: dict[str, dict[int, SiteCounts]] = {}
+        self._waiting: list[_Waiting] = []
+        # cells that share tokens share a row of the others
+        self.rows: dict[str, dict[int, int]] = {}  # by key, then site
+        self.counts = np.empty((0, 2, 0), np.int64)  # (rows, 2, L0)
+        self.alive = np.empty((0, 0, 0), np.uint8)  # (rows, tracked images, bytes)
 
     def observe(
         self,
@@ -113,69 +130,118 @@ class TokenCounts:
         tokens: TokenSequence,
     ) -> None:
         """Count the tokens that enter block `site` for the cells `keys`, which share them."""
-        self._add(keys, site, *self._alive(site, tokens))
-
-    def observe_groups(self, key: str, site: int, groups: Sequence[Group]) -> None:
-        """Count the tokens of one cell, whose images may have different numbers of them."""
-        alive = in_order(groups, [self._alive(site, group.tokens)[0] for group in groups])
-        self._add([key], site, alive, alive.sum(0))
-
-    def _alive(self, site: int, tokens: TokenSequence) -> tuple[NDArray[np.bool_], Counts]:
-        """Which positions (B, L0) have a token that enters block `site`, and in how many images."""
-        position = np.ascontiguousarray(tokens.position.cpu().numpy())
+        if not tokens.position.is_cpu or self._halved(site):
+            self.observe_groups(keys, site, [Group.whole(tokens)])
+            return
+        # A compiled loop takes a fraction of the time of the operations.
         length = tokens.original_length
-        alive = np.zeros((tokens.batch, length), np.bool_)
-        present = np.zeros(length, np.int64)
-        invalid = _mark_alive(position, alive, present)
-        if invalid >= 0:
-            raise ValueError(f"a token has position {invalid}, of {length}")
-        # a site is before its block, and never before one that halves
-        if times := sum(block <= site for block in self._halvings):
-            alive = spread(alive, tokens.grid[1:], times)
-            present = alive.sum(0)
-        return alive, present
-
-    def _add(
-        self, keys: Sequence[str], site: int, alive: NDArray[np.bool_], present: Counts
-    ) -> None:
-        counts = SiteCounts(present, np.zeros(len(present), np.int64))
+        counts = np.zeros((2, length), np.int64)
         if self._masks is None:
-            counts.foreground -= 1  # unknown: stays negative in any sum
-        else:
-            _count_foreground(alive, self._masks, counts.foreground)
-        if self._tracked is not None:
-            counts.alive.append(np.packbits(alive[self._tracked], axis=1))
-        for key in keys:
-            self._cells.setdefault(key, {})[site] = counts
+            counts[1] = UNKNOWN
+        alive = np.zeros((len(self._tracked), length), np.bool_)
+        position = np.ascontiguousarray(tokens.position.numpy())
+        wrong = _count(position, self._masks_here, self._tracked, counts, alive)
+        if wrong >= 0:
+            raise ValueError(misplaced(wrong, wrong, length))
+        self._waiting.append(_Waiting(keys, site, counts, alive, None))
+
+    def observe_groups(self, keys: Sequence[str], site: int, groups: Sequence[Group]) -> None:
+        """Count those of cells whose images may have different numbers of them.
+
+        By operations of PyTorch, none of which makes the host wait for a GPU.
+        """
+        first = groups[0].tokens
+        length = first.original_length
+        marks, places = [], []
+        for group in groups:
+            position = group.tokens.position
+            places.append(torch.stack(position.aminmax()))
+            # A wrong place is found by `settle`; here it would end all work on the GPU.
+            inside = position.clamp(0, length - 1)
+            unmarked = torch.zeros(len(position), length, dtype=torch.bool, device=position.device)
+            marks.append(unmarked.scatter_(1, inside, True))
+        alive = marks[0]
+        if len(groups) > 1:
+            alive = torch.cat(marks)[torch.cat([group.rows for group in groups]).argsort()]
+        if times := self._halved(site):
+            alive = spread(alive, first.grid[1:], times)
+        present = alive.sum(0)
+        foreground = torch.full_like(present, UNKNOWN)
+        if self._masks is not None:
+            foreground = (alive & self._masks).sum(0)
+        counts, kept = torch.stack([present, foreground]), alive[self._tracked_there]
+        ends = torch.stack(torch.stack(places).aminmax())
+        if not counts.is_cpu:
+            self._waiting.append(_Waiting(keys, site, counts, kept, ends))
+            return
+        lowest, highest = ends.tolist()
+        if wrong := misplaced(lowest, highest, length):
+            raise ValueError(wrong)
+        self._waiting.append(_Waiting(keys, site, counts.numpy(), kept.numpy(), None))
+
+    def _halved(self, site: int) -> int:
+        """How often the map was halved before a site, which is before its block."""
+        return sum(block <= site for block in self._halvings)
+
+    def settle(self) -> dict[str, str]:
+        """Fill the rows, once a batch; by cell, why it failed: a position that is no place."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return {}
+        self.counts = fetched([part.counts for part in waiting])
+        self.alive = np.packbits(fetched([part.alive for part in waiting]), axis=2)
+        ends = [part.ends for part in waiting if part.ends is not None]
+        read = fetched(ends) if ends else np.zeros((len(waiting), 2), np.int64)
+        reasons: dict[str, str] = {}
+        for row, part in enumerate(waiting):
+            lowest, highest = read[row]
+            wrong = misplaced(lowest, highest, self.counts.shape[2])
+            for key in part.keys:
+                if wrong:
+                    reasons.setdefault(key, f"ValueError at site {part.site}: {wrong}")
+                self.rows.setdefault(key, {})[part.site] = row
+        return reasons
+
+
+class TokenSums:
+    """Token counts of cells over all batches, a row for each cell and block."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[int, int]] = {}
+        self._counts = np.empty((0, 2, 0), np.int64)
+        self._alive: list[list[NDArray[np.uint8]]] = []
 
     def add(self, batch: TokenCounts) -> None:
-        """Add the counts of another batch."""
-        for key, sites in batch._cells.items():
-            totals = self._cells.setdefault(key, {})
-            for site, counts in sites.items():
-                if site not in totals:
-                    # A sum of its own for each cell, since cells share the counts of a batch.
-                    totals[site] = SiteCounts.zeros(len(counts.present))
-                total = totals[site]
-                total.present += counts.present
-                total.foreground += counts.foreground
-                total.alive += counts.alive
+        """Add the counts of a batch that is settled."""
+        mine, theirs = [], []
+        for key, sites in batch.rows.items():
+            own = self._rows.setdefault(key, {})
+            for site, row in sites.items():
+                if site not in own:
+                    own[site] = len(self._alive)
+                    self._alive.append([])
+                mine.append(own[site])
+                theirs.append(row)
+                self._alive[own[site]].append(batch.alive[row])
+        new = len(self._alive) - len(self._counts)
+        if new:
+            length = batch.counts.shape[2]
+            before = self._counts.reshape(-1, 2, length)
+            self._counts = np.concatenate([before, np.zeros((new, 2, length), np.int64)])
+        if mine:
+            self._counts[mine] += batch.counts[theirs]
 
     def frame(self, key: str) -> pd.DataFrame:
         """Counts of one cell as a table, a row for each block and position.
 
         It has no row if the cell runs on smaller images, whose positions are others.
         """
-        sites = sorted(self._cells.get(key, {}).items())
-        length = len(sites[0][1].present) if sites else 0
-        # An empty array each, since a cell without sites has nothing to join.
-        present = [np.empty(0, np.int64)]
-        foreground = [np.empty(0, np.int64)]
+        sites = sorted(self._rows.get(key, {}).items())
+        length = self._counts.shape[2] if sites else 0
+        counts = self._counts[[row for _, row in sites]]
         alive: list[bytes] = []
-        for _, counts in sites:
-            present.append(counts.present)
-            foreground.append(counts.foreground)
-            alive += _bits_by_position(counts.alive, length)
+        for _, row in sites:
+            alive += _bits_by_position(self._alive[row], length)
         # int32 and packed bits, since a run writes such a table for every cell and shard.
         blocks = np.array([site for site, _ in sites], dtype=np.int32)
         positions = np.arange(length, dtype=np.int32)
@@ -183,17 +249,32 @@ class TokenCounts:
             {
                 "block": np.repeat(blocks, length),
                 "position": np.tile(positions, len(sites)),
-                "present": np.concatenate(present),
-                "foreground": np.concatenate(foreground),
+                "present": counts[:, 0].ravel(),
+                "foreground": counts[:, 1].ravel(),
                 "alive": alive,
             }
         )
 
 
+def fetched(parts: Sequence[Any]) -> NDArray[Any]:
+    """What lies on one device, stacked: in one copy, since each makes the host wait for a GPU."""
+    if isinstance(parts[0], Tensor):
+        there: NDArray[Any] = torch.stack(list(parts)).cpu().numpy()
+        return there
+    return np.stack(parts)
+
+
+def misplaced(lowest: int, highest: int, length: int) -> str:
+    """What is wrong with positions from `lowest` to `highest` in a sequence of `length`, or ""."""
+    if lowest >= 0 and highest < length:
+        return ""
+    return f"a token has position {highest if highest >= length else lowest}, of {length}"
+
+
 def _bits_by_position(packed: list[NDArray[np.uint8]], length: int) -> list[bytes]:
     """Turn rows of bits per image, batch by batch, into a row of bits per position."""
-    if not packed:
-        return [b""] * length
     rows = np.concatenate(packed)
+    if not len(rows):
+        return [b""] * length
     alive = np.unpackbits(rows, axis=1, count=length)
     return [row.tobytes() for row in np.packbits(alive.T, axis=1)]

@@ -14,6 +14,7 @@ from suite.data.loading.compiled import compiled
 from suite.evaluation.groups import Group, in_order
 
 Integers = NDArray[np.int64]
+COMPARED = 1 << 25  # pairs at once, a byte each
 
 
 # By merging sorted runs: k log k steps for k numbers, and the k of one check for sorted rows, which
@@ -24,21 +25,24 @@ def _count_inversions(rows: Integers, left_out: Integers, inversions: Integers) 
 
     The indices `left_out` (B, S), ascending, are not looked at.
     """
-    count = rows.shape[1] - left_out.shape[1]
+    length = rows.shape[1]
+    leaving = left_out.shape[1]
+    count = length - leaving
     values = np.empty(count, np.int64)
     merged = np.empty(count, np.int64)
     for b in range(len(rows)):
         inversions[b] = 0
         ascending = True
-        for i in range(count):
-            # The i-th index that is not left out: one further for each left out before it.
-            source = i
-            for s in range(left_out.shape[1]):
-                if source >= left_out[b, s]:
-                    source += 1
-            values[i] = rows[b, source]
-            if i > 0 and values[i - 1] > values[i]:
+        kept = 0
+        skipped = 0
+        for i in range(length):
+            if skipped < leaving and left_out[b, skipped] == i:
+                skipped += 1
+                continue
+            values[kept] = rows[b, i]
+            if kept > 0 and values[kept - 1] > values[kept]:
                 ascending = False
+            kept += 1
         # Merge neighbouring runs of `width` sorted numbers until one is left.
         width = count if ascending else 1
         while width < count:
@@ -60,52 +64,83 @@ def _count_inversions(rows: Integers, left_out: Integers, inversions: Integers) 
             width *= 2
 
 
-def kendall(rows: Integers, left_out: Integers) -> NDArray[np.float64]:
-    """Kendall's tau (B,) between rows of distinct numbers (B, L) and their ascending order.
-
-    The indices `left_out` (B, S) of each row do not count; k = L - S numbers do.
-
-    tau = 1 - 4 d / (k (k - 1)), d the pairs in descending order: 1 for sorted and -1 for reversed
-    rows, 0 on average for random ones (Kendall, Biometrika 1938); 1 for k < 2.
-    """
-    skipped = left_out if left_out.shape[1] < 2 else np.sort(left_out, axis=1)
-    count = rows.shape[1] - skipped.shape[1]
-    descending = np.empty(len(rows), np.int64)
-    _count_inversions(
-        np.ascontiguousarray(rows),
-        np.ascontiguousarray(skipped),
-        descending,
-    )
-    pairs = max(1, count * (count - 1))  # twice their number; 1 saves a division of 0 by 0
-    tau: NDArray[np.float64] = 1 - 4 * descending / pairs
-    return tau
+def inversions(tokens: TokenSequence) -> Integers:
+    """Pairs of patch tokens (B,) on the CPU that stand in the other order than in the image."""
+    special = tokens.special.numpy()
+    if special.shape[1] > 1:
+        special = np.sort(special, axis=1)
+    found = np.empty(tokens.batch, np.int64)
+    position = np.ascontiguousarray(tokens.position.numpy())
+    _count_inversions(position, np.ascontiguousarray(special), found)
+    return found
 
 
-def tau_of(tokens: TokenSequence) -> NDArray[np.float64]:
-    """Kendall's tau (B,) of the patch tokens."""
-    # Special tokens are no part of the image's order: a method may put them anywhere.
-    return kendall(tokens.position.cpu().numpy(), tokens.special.cpu().numpy())
+def all_pairs(tokens: TokenSequence) -> Tensor:
+    """The same by comparing all pairs at once, for which nothing waits on a GPU."""
+    rows = tokens.position.gather(1, tokens.patches())
+    at_once = max(1, COMPARED // max(1, rows.shape[1] ** 2))
+    found = []
+    for some in rows.split(at_once):
+        descending = some[:, :, None] > some[:, None, :]
+        found.append(descending.triu(1).sum((1, 2)))
+    return torch.cat(found)
 
 
 class OrderTracker:
-    """Kendall's tau of the patch tokens that survive each site, for one batch of images."""
+    """Kendall's tau of the patch tokens that survive each site, for one batch of images.
+
+    tau = 1 - 4 d / (k (k - 1)), d the inversions of k tokens: 1 for sorted and -1 for reversed
+    ones, 0 on average for random ones (Kendall, Biometrika 1938); 1 for k < 2.
+
+    What is counted on a GPU stays there until a mean is asked for, so that the host waits once a
+    batch and not after each reduction.
+    """
 
     def __init__(self) -> None:
-        self._tau: dict[str, list[NDArray[np.float64]]] = {}
+        self._waiting: list[Tensor] = []  # inversions (B,)
+        self._pairs: list[Integers | int] = []  # of each: twice the pairs, (B,) or of all images
+        self._rows: dict[str, list[int]] = {}  # of both, by cell, site by site
+        self._tau = np.empty((0, 0))  # (rows, B)
 
     def observe(self, keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        """Measure the tokens that enter block `site` for the cells `keys`, which share them."""
-        tau = tau_of(tokens)
-        for key in keys:
-            self._tau.setdefault(key, []).append(tau)
+        """Look at the tokens that enter block `site` for the cells `keys`, which share them."""
+        self._add(keys, _found(tokens), _pairs(tokens))
 
     def observe_groups(self, key: str, groups: Sequence[Group]) -> None:
-        """Measure those of one cell, whose images may have different numbers of them."""
-        tau = in_order(groups, [tau_of(group.tokens) for group in groups])
-        self._tau.setdefault(key, []).append(tau)
+        """Look at those of one cell, whose images may have different numbers of them."""
+        found = torch.cat([_found(group.tokens) for group in groups])
+        rows = torch.cat([group.rows for group in groups])
+        counts = [np.full(len(group.rows), _pairs(group.tokens)) for group in groups]
+        self._add([key], found[rows.argsort()], in_order(groups, counts))
+
+    def _add(self, keys: Sequence[str], found: Tensor, pairs: Integers | int) -> None:
+        for key in keys:
+            self._rows.setdefault(key, []).append(len(self._pairs))
+        self._waiting.append(found)
+        self._pairs.append(pairs)
 
     def mean_tau(self, key: str, images: int) -> Tensor:
         """Mean tau (`images`,) of one cell over its sites; 1 without any."""
-        if key not in self._tau:
+        if self._waiting:
+            found = torch.stack(self._waiting).cpu().numpy()
+            self._waiting = []
+            # one for all images, unless they lose different counts
+            pairs = np.empty((len(found), max(map(np.size, self._pairs))), np.int64)
+            for row, twice in enumerate(self._pairs):
+                pairs[row] = twice
+            self._tau = 1 - 4 * found / pairs
+        if key not in self._rows:
             return torch.ones(images, dtype=torch.float64)
-        return torch.from_numpy(np.stack(self._tau[key])).mean(0)
+        return torch.from_numpy(self._tau[self._rows[key]]).mean(0)
+
+
+def _found(tokens: TokenSequence) -> Tensor:
+    if tokens.position.is_cpu:
+        return torch.from_numpy(inversions(tokens))
+    return all_pairs(tokens)
+
+
+def _pairs(tokens: TokenSequence) -> int:
+    """Twice the number of pairs of patch tokens; 1, which divides 0 as well, if there are none."""
+    count = tokens.length - tokens.special.shape[1]
+    return max(1, count * (count - 1))

@@ -17,8 +17,8 @@ from methods.spec import parse
 from suite.evaluation.adaptive import Adaptive, evaluate_adaptive, run_adaptive
 from suite.evaluation.groups import Group, by_length, in_order, split
 from suite.evaluation.runner import BatchResult, removed_tokens
-from suite.evaluation.token_counts import TokenCounts
-from suite.evaluation.token_order import OrderTracker, kendall
+from suite.evaluation.token_counts import TokenCounts, TokenSums
+from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure
 from suite.plan.cells import adaptive_steps
 
@@ -92,11 +92,11 @@ def test_maps_of_a_segmenter_have_the_same_bits_in_any_company() -> None:
 def test_counts_and_order_of_groups_are_those_of_each_image() -> None:
     steps, masks = steps_of("delta[order=score]"), torch.rand(9, 26) < 0.5
     tracked = np.array([True, False, True, True, False, False, True, False, True])
-    counts, order, single = TokenCounts(masks, tracked), OrderTracker(), TokenCounts()
+    counts, order, single = TokenCounts(masks, tracked), OrderTracker(), TokenSums()
     taus = np.zeros((9, len(SITES)))
 
     def observe(site: int, groups: Sequence[Group]) -> None:
-        counts.observe_groups("a", site, groups)
+        counts.observe_groups(["a"], site, groups)
         order.observe_groups("a", groups)
         lengths = in_order(groups, [np.full(g.tokens.batch, g.tokens.length) for g in groups])
         assert len({group.tokens.length for group in groups}) == len(groups)
@@ -105,16 +105,22 @@ def test_counts_and_order_of_groups_are_those_of_each_image() -> None:
                 own = group.pick(torch.tensor([place])).tokens
                 assert own.image.tolist() == [40 + row]
                 assert own.length == lengths[row]
-                taus[row, SITES.index(site)] = kendall(own.position.numpy(), own.special.numpy())[0]
+                alone = OrderTracker()
+                alone.observe(["a"], site, own)
+                taus[row, SITES.index(site)] = alone.mean_tau("a", 1)[0]
                 part = TokenCounts(masks[[row]], tracked[[row]])
                 part.observe(["a"], site, own)
+                part.settle()
                 single.add(part)
 
     with torch.inference_mode():
         found = evaluate_adaptive(model(), embedded(range(9)), "a", steps, observe)
     assert isinstance(found, Adaptive)
     np.testing.assert_allclose(order.mean_tau("a", 9).numpy(), taus.mean(1))
-    both = counts.frame("a"), single.frame("a")
+    total = TokenSums()
+    counts.settle()
+    total.add(counts)
+    both = total.frame("a"), single.frame("a")
     for name in ("block", "position", "present", "foreground"):
         assert both[0][name].tolist() == both[1][name].tolist()
     for row in both[0].itertuples():

@@ -145,3 +145,18 @@ def test_images_are_given_in_the_precision_of_the_model(small: Specs, precision:
         prepare(small(methods=("mtr",), budgets=(0.3,), precision=precision)), [1, 2]
     )
     assert not result.failures
+
+
+def test_what_counts_on_a_gpu_gives_the_same_tables(
+    small: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small(methods=("mtr", "hsa", "permute[order=shuffled]"), budgets=(0.3,), gallery=5)
+    prepared = prepare(spec)
+    loops = on_images(prepared, list(range(12)))
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    operations = on_images(prepared, list(range(12)))
+    assert loops.failures == operations.failures == {}
+    for key, outcome in loops.outcomes.items():
+        pd.testing.assert_frame_equal(outcome, operations.outcomes[key])
+        pd.testing.assert_frame_equal(loops.tokens[key], operations.tokens[key])
+    assert len({frame.tau.iloc[0] for frame in loops.outcomes.values()}) > 1

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from backbones.sequence import TokenSequence, new_sequence
 from methods.composition import Composition
 from methods.reducer import Reducer
+from suite.evaluation.groups import Group
 from suite.evaluation.runner import place_specials
-from suite.evaluation.token_counts import TokenCounts, spread
+from suite.evaluation.token_counts import TokenCounts, TokenSums, spread
 from suite.store.results import unpacked
 
 
@@ -24,6 +26,13 @@ def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
     return Reducer(Composition("lowest", score="random", order="shuffled"), remove, 1, seed)(tokens)
 
 
+def frame_of(counts: TokenCounts, key: str) -> pd.DataFrame:
+    counts.settle()
+    total = TokenSums()
+    total.add(counts)
+    return total.frame(key)
+
+
 @given(
     st.lists(
         st.tuples(st.integers(1, 4), st.integers(0, 9), st.integers(1, 8)), min_size=1, max_size=4
@@ -31,7 +40,7 @@ def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
 )
 @settings(max_examples=30, deadline=None)
 def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, int]]) -> None:
-    total = TokenCounts()
+    total = TokenSums()
     alive: Counter[tuple[str, int, int]] = Counter()
     shown: Counter[tuple[str, int, int]] = Counter()
     generator = torch.Generator().manual_seed(0)
@@ -41,6 +50,7 @@ def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, i
         counts = TokenCounts(masks)
         counts.observe(["a", "b"], 2, tokens)
         counts.observe(["b"], 3, tokens)
+        counts.settle()
         total.add(counts)
         for row in range(batch):
             for place in tokens.position[row].tolist():
@@ -70,7 +80,8 @@ def test_a_token_of_a_coarser_map_counts_at_all_positions_of_its_cell(
             near = divmod(other, columns)
             if (near[0] // side, near[1] // side) == (row // side, column // side):
                 expected[image, other] = True
-    assert np.array_equal(spread(alive, (rows, columns), halvings), expected)
+    found = spread(torch.from_numpy(alive), (rows, columns), halvings)
+    assert np.array_equal(found.numpy(), expected)
 
 
 def test_all_positions_of_a_whole_coarser_map_are_there() -> None:
@@ -87,7 +98,7 @@ def test_all_positions_of_a_whole_coarser_map_are_there() -> None:
     counts = TokenCounts(masks, np.array([True, False]), halvings=(2,))
     counts.observe(["a"], 1, whole)
     counts.observe(["a"], 3, coarse)
-    frame = counts.frame("a")
+    frame = frame_of(counts, "a")
     assert (frame.present == 2).all()
     assert frame.groupby("block").foreground.sum().tolist() == [14, 14]
     assert set(frame.alive) == {bytes([0b10000000])}
@@ -96,10 +107,10 @@ def test_all_positions_of_a_whole_coarser_map_are_there() -> None:
 def test_without_masks_the_foreground_is_marked_unknown() -> None:
     counts = TokenCounts()
     counts.observe(["a"], 1, reduced(2, 0, 3))
-    frame = counts.frame("a")
+    frame = frame_of(counts, "a")
     assert frame is not None
     assert (frame.foreground < 0).all()
-    assert counts.frame("unseen").empty
+    assert frame_of(counts, "unseen").empty
 
 
 def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
@@ -118,7 +129,44 @@ def test_a_position_that_is_no_place_is_refused_before_anything_is_counted() -> 
         tokens.position[1, 2] = stranger
         with pytest.raises(ValueError, match="position"):
             counts.observe(["a"], 1, tokens)
-    assert counts.frame("a").empty
+        with pytest.raises(ValueError, match="position"):
+            counts.observe_groups(["a"], 1, [Group.whole(tokens)])
+    assert frame_of(counts, "a").empty
+
+
+@given(
+    st.integers(1, 4), st.integers(0, 9), st.integers(1, 8), st.booleans(), st.integers(0, 2**10)
+)
+@settings(max_examples=30, deadline=None)
+def test_operations_for_a_gpu_count_as_the_loop_does(
+    batch: int, seed: int, remove: int, masked: bool, drawn: int
+) -> None:
+    rng = np.random.default_rng(drawn)
+    masks = torch.from_numpy(rng.random((batch, 10)) < 0.4) if masked else None
+    tracked = rng.random(batch) < 0.5
+    tokens = reduced(batch, seed, remove)
+    loop, operations = TokenCounts(masks, tracked), TokenCounts(masks, tracked)
+    for site, keys in ((1, ["a", "b"]), (2, ["b"])):
+        loop.observe(keys, site, tokens)
+        operations.observe_groups(keys, site, [Group.whole(tokens)])
+    assert operations.settle() == {}
+    for key in ("a", "b", "c"):
+        pd.testing.assert_frame_equal(frame_of(loop, key), frame_of(operations, key))
+
+
+@pytest.mark.parametrize("place", [-2, 10])
+def test_on_a_gpu_a_wrong_position_is_found_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    counts = TokenCounts(torch.ones(2, 10, dtype=torch.bool))
+    counts.observe(["a", "b"], 1, reduced(2, 0, 3))
+    wrong = reduced(2, 0, 3)
+    wrong.position[1, 2] = place
+    for site in (2, 3):
+        counts.observe(["b"], site, wrong)
+    assert counts.settle() == {"b": f"ValueError at site 2: a token has position {place}, of 10"}
+    assert frame_of(counts, "a").present.sum() == 14
 
 
 def test_a_place_named_twice_counts_once() -> None:
@@ -126,6 +174,6 @@ def test_a_place_named_twice_counts_once() -> None:
     tokens = reduced(2, 0, 3)
     tokens.position[:] = 4
     counts.observe(["a"], 1, tokens)
-    frame = counts.frame("a")
+    frame = frame_of(counts, "a")
     assert frame.present.tolist() == frame.foreground.tolist() == [0] * 4 + [2] + [0] * 5
     assert unpacked(frame.alive.tolist(), 1).tolist() == [[place == 4 for place in range(10)]]

@@ -8,7 +8,21 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from backbones.sequence import TokenSequence, new_sequence
-from suite.evaluation.token_order import Integers, OrderTracker, kendall
+from suite.evaluation.token_order import Integers, OrderTracker, all_pairs, inversions
+
+
+def placed(rows: Integers, left_out: Integers) -> TokenSequence:
+    """Tokens whose positions are the rows (B, L), those at the indices `left_out` special."""
+    batch, length = rows.shape
+    tokens = new_sequence(torch.zeros(batch, length, 1), range(left_out.shape[1]), (1, length, 1))
+    position, special = torch.from_numpy(rows.copy()), torch.from_numpy(left_out)
+    return TokenSequence(**{**vars(tokens), "position": position, "special": special})
+
+
+def kendall(rows: Integers, left_out: Integers) -> torch.Tensor:
+    tracker = OrderTracker()
+    tracker.observe(["a"], 1, placed(rows, left_out))
+    return tracker.mean_tau("a", len(rows))
 
 
 def whole(rows: Integers) -> Integers:
@@ -24,6 +38,17 @@ def test_it_is_that_of_scipy(seed: int, batch: int, count: int, specials: int) -
     kept = [np.delete(row, places) for row, places in zip(values, left_out, strict=True)]
     expected = [kendalltau(np.arange(count), row).statistic for row in kept]
     assert kendall(values, left_out).tolist() == pytest.approx(expected)
+    # what a GPU compares
+    tokens = placed(values, left_out)
+    assert all_pairs(tokens).tolist() == inversions(tokens).tolist()
+
+
+def test_pairs_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.stack([np.random.default_rng(row).permutation(30) for row in range(7)])
+    tokens = placed(rows, whole(rows))
+    at_once = all_pairs(tokens)
+    monkeypatch.setattr("suite.evaluation.token_order.COMPARED", 2 * 30**2)
+    assert torch.equal(all_pairs(tokens), at_once)
 
 
 def test_sorted_reversed_and_alone() -> None:
