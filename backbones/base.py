@@ -74,6 +74,8 @@ class Backbone(nn.Module):
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
     preprocessing: Preprocessing = Preprocessing()  # the published one, if there is
+    # of a segmenter: the centre of a picture, or windows that slide over all of it, as published
+    inference: Literal["centre", "slide"] = "centre"
     provenance: Provenance | None = None
     code: str | None = None  # hash of the file of a third party's backbone
 

@@ -1,18 +1,20 @@
-"""Sliding windows: logits of an image that is larger than what a segmenter takes at once.
+"""Sliding windows over a picture that is larger than what a segmenter takes at once.
 
-As OpenMMLab's MMSegmentation does it: windows of one size, the last of a row or column moved
-inwards to end with the image; logits are averaged where windows overlap.
+As OpenMMLab's MMSegmentation lays them: squares of one size, the last of a row or column moved
+inwards to end with the picture. Logits are averaged where windows overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from functools import cached_property
 
 from backbones.common.errors import UserError
-from backbones.dense.heads import resized
+
+
+def usual_stride(window: int) -> int:
+    """Pixels from one window of this side to the next in the releases: 341 of 512."""
+    return max(1, 2 * window // 3)
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -29,24 +31,26 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def sliding(
-    logits_of: Callable[[Tensor], Tensor], images: Tensor, window: int, stride: int
-) -> Tensor:
-    """Logits (B, K, H, W) at all pixels of images (B, 3, H, W), from windows of them.
+@dataclass(frozen=True)
+class Layout:
+    """The windows of one picture of `height` x `width` pixels, squares of `window` pixels.
 
-    `logits_of` maps images (B, 3, h, w) to logits (B, K, h', w'), which are interpolated to h x w;
-    of an image that is narrower or lower than the window it gets what there is.
+    Each is `stride` pixels further than the one before. No side is shorter than a window.
     """
-    height, width = images.shape[2:]
-    total = torch.zeros(0)
-    count = images.new_zeros(height, width)
-    for top in window_starts(height, window, stride):
-        for left in window_starts(width, window, stride):
-            rows, columns = slice(top, top + window), slice(left, left + window)
-            part = images[:, :, rows, columns]
-            logits = resized(logits_of(part), part.shape[2:])
-            if not total.numel():
-                total = logits.new_zeros(*logits.shape[:2], height, width)
-            total[:, :, rows, columns] += logits
-            count[rows, columns] += 1
-    return total / count
+
+    height: int
+    width: int
+    window: int
+    stride: int
+
+    @cached_property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """First row and column of each window, row by row."""
+        across = window_starts(self.width, self.window, self.stride)
+        down = window_starts(self.height, self.window, self.stride)
+        return tuple((top, left) for top in down for left in across)
+
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        return len(self.places)

@@ -34,7 +34,10 @@ def create(name: str, **overrides: Any) -> Segmenter:
     halvings = body.describe().halvings
     # in stages the last block before each halving
     levels = (*halvings, body.depth) if halvings else spaced_levels(body.depth, config.levels)
-    return Segmenter(name, body, levels, head_of(config, body, levels))
+    model = Segmenter(name, body, levels, head_of(config, body, levels))
+    if config.slides:
+        model.inference = "slide"
+    return model
 
 
 def body_of(name: str, settings: dict[str, Any]) -> Backbone:

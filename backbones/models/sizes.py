@@ -175,6 +175,7 @@ class SegmenterConfig:
                     stages at the end of each
     ``channels``    of UPerNet's head
     ``image_size``  of the body, 0 for its own
+    ``slides``      whether windows slide over pictures of any size, as its authors evaluate
     """
 
     body: str
@@ -183,6 +184,7 @@ class SegmenterConfig:
     classes: int
     channels: int = 512
     image_size: int = 0
+    slides: bool = False
 
 
 def _nano(dim: int, divide: bool = True) -> MambaConfig:
@@ -276,7 +278,7 @@ SEGMENTERS = {
 }
 # as published, for the 150 classes of ADE20K
 UPERNETS = {
-    f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512)
+    f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512, slides=True)
     for body in (*PLAINMAMBA, "vmamba_tiny", "vmamba_small", "vmamba_base")
 }
 

@@ -67,7 +67,7 @@ def gallery_tables(
     found = {"segmented": pd.concat(segmented, ignore_index=True)} if segmented else {}
     return found | {
         "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-        "images": picture_table(prepared.data[name], index, largest.image_size, why),
+        "images": picture_table(prepared.data[name].once(), index, largest.image_size, why),
     }
 
 

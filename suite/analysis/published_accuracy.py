@@ -10,6 +10,7 @@ from backbones.checkpoints.published import PublishedFile, files_of
 from backbones.common.naming import bracketed
 from suite.data.base import Dataset
 from suite.stats.correctness import Outcomes, counted
+from suite.stats.metric import MIOU
 
 SURE = 0.9973  # three standard deviations
 SLACK = 0.003  # rounding, resizing libraries and kernels differ by as much
@@ -54,8 +55,11 @@ def accuracy_warning(dense: Outcomes, backbone: str, row: PublishedFile) -> str:
         return ""
     views = f" ({row.views} views)" if row.views else ""
     file = "its card" if row.source == "bundled" else row.file
-    measured = f"{100 * dense.accuracy:.1f} % of {counted(dense.count, dense.kind)}"
+    accuracy, images = f"{100 * dense.accuracy:.1f} %", counted(dense.count, dense.kind)
+    found = f"is right on {accuracy} of {images}"
+    if dense.metric == MIOU:
+        found = f"has a mean IoU of {accuracy} on {images}"
     return (
-        f"{backbone} itself is right on {measured}, but {row.top1:.1f} % was published of it on "
+        f"{backbone} itself {found}, but {row.top1:.1f} % was published of it on "
         f"{row.data}{views}, {file}: fix weights, preprocessing or labels first."
     )

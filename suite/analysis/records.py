@@ -47,8 +47,8 @@ def evaluated_plan(prepared: Prepared, cell: Cell, results: Results) -> dict[str
         return {}
     shape, sites = prepared.models[cell.backbone].describe(), tuple(plan.removals)
     rows = results.outcomes(cell.key, [REMOVED])[REMOVED]
-    # Of a video every view is a sample of its own.
-    removed = np.stack(rows.tolist()).reshape(-1, len(sites))
+    # Every view of a video or a picture is a sample of its own.
+    removed = np.concatenate(rows.tolist()).reshape(-1, len(sites))
     convention = prepared.spec.flops_convention
     found = mean_plan(shape, cell.composition, sites, removed, plan.adaptive, convention)
     return plan_fields(found)

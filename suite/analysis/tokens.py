@@ -69,7 +69,9 @@ def kept_tables(
         # Summed over images, so that large runs cost no memory.
         counts = patch_counts(prepared, results, record)
         patches = counts.groupby(PATCH, as_index=False)["present"].mean()
-        kept.append(patches[PATCH].assign(**cell, kept=patches.present / prepared.samples))
+        kept.append(
+            patches[PATCH].assign(**cell, kept=patches.present / prepared.samples(record.backbone))
+        )
         if (counts.foreground < 0).any():
             continue
         # Relative to block 0, which no token has left yet.

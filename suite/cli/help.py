@@ -17,7 +17,17 @@ RUN, OUTPUT = "Options for the run", "Options for the output"
 GROUPS = {
     "Options for what is compared": (
         *("methods", "method", "axes", "backbones", "backbone", "checkpoint", "recipe", "data"),
-        *("split", "source", "views", "images", "baselines", "smaller", "layers", "positions"),
+        *(
+            "split",
+            "source",
+            "views",
+            "inference",
+            "images",
+            "baselines",
+            "smaller",
+            "layers",
+            "positions",
+        ),
         *("zeroed", "places", "share", "lengths", "batches", "precisions", "final", "long", "timm"),
     ),
     "Options for the cost": (

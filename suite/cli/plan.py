@@ -56,6 +56,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
             "done": len(done),
             "seconds": seconds,
             "seconds_by_role": by_role,
+            "views": prepared.mean_views,
             "sites": {name: choice.record() for name, choice in prepared.sites.items()},
             "notes": [*notes_on_settings(prepared), *unstated, *notes_on_smaller(records)],
         }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Settings of comparisons that say nothing of a retraining, and ways to run that it does not have.
 WITHOUT = {
-    *("axes", "protocol", "smaller", "across_schedules", "views"),
+    *("axes", "protocol", "smaller", "across_schedules", "views", "inference"),
     *("sweep", "executor", "address", "workers", "out"),
 }
 

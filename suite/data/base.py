@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
+from backbones.dense.windows import Layout
 from backbones.preprocessing import Preprocessing
 from suite.config.run_spec import TaskName as TaskName  # of a data set or a backbone
 from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
@@ -88,8 +89,10 @@ class Dataset(ABC):
     ``labels``   (N,) int64, available without decoding an image
     ``mean``, ``std``  of the normalisation, per channel, for pixels in 0..1
     ``stored``   whether samples are decoded from files, by worker processes where there are many
+    ``sliding``  whether the views are windows of a picture (`in_windows`)
     ``notes``    what is not as a user may think: files passed over, another order of classes
     ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
+    ``views``    of an item; of pictures in windows (`in_windows`) no item has more
     ``code``     hash of the file of a third party's data set, which `open_dataset` sets
     ``task``     ``segmentation`` if it was opened so: it then has a `truth`, whose values index
                  ``classes``, and a label only spreads samples evenly over kinds of images
@@ -98,6 +101,7 @@ class Dataset(ABC):
     kind: ClassVar[Literal["images", "videos"]] = "images"
     stored: ClassVar[bool] = False
     views: int = 1
+    sliding: bool = False
     notes: tuple[str, ...] = ()
     code: str | None = None
     task: TaskName = "classification"
@@ -147,10 +151,30 @@ class Dataset(ABC):
         """The data with one view an item, for display."""
         return self
 
+    def in_windows(self) -> Dataset | None:
+        """The data with whole pictures, in windows as `layout` lays them, each of them a view.
+
+        `samples` are then all windows, picture by picture, and the truth is `whole_truth`. None if
+        no picture is larger than what a model sees of it.
+        """
+        return None
+
+    def layout(self, index: int, image_size: int) -> Layout | None:
+        """How the windows of an item lie, of data `in_windows`; None where each is seen once."""
+        return None
+
+    def mean_views(self, indices: IntArray, image_size: int) -> float:
+        """The views of an item, mean over several."""
+        return float(self.views)
+
+    def whole_truth(self, index: int) -> Truth:
+        """The class of every pixel of a whole picture, (H, W), `IGNORED` where none."""
+        raise NotImplementedError(f"'{self.name}' has no truth for each pixel")
+
     def samples(self, indices: IntArray, image_size: int) -> Samples:
         """Several samples, (B, 3, S, S), each equal to that of `sample` to the bit.
 
-        Of videos all clips, item by item: (B x views, 3, T, S, S).
+        Of videos all clips, item by item: (B x views, 3, T, S, S); of pictures all windows.
         """
         return np.stack([self.sample(int(index), image_size) for index in indices])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from suite.data.loading.loader import Batch
-from suite.evaluation.views import average_views
+from suite.evaluation.views import average_views, views_in
 from suite.store.schema import ClassificationMetrics
 
 COLUMNS = {
@@ -36,9 +36,11 @@ class ClassAnswers:
 
     keeps_logits: ClassVar[bool] = True
 
-    def __init__(self, batch: Batch, dense: str, views: int) -> None:
-        """`dense` is the key of the dense cell; `views` are averaged, those of one video."""
-        self._batch, self._dense, self._views = batch, dense, views
+    def __init__(self, batch: Batch, dense: str) -> None:
+        """`dense` is the key of the dense cell; the views of a video are averaged."""
+        self._batch, self._dense = batch, dense
+        # All videos have equally many.
+        self._views = views_in(batch)[0]
         self._logits: dict[str, list[Tensor]] = {}
 
     def add(self, key: str, logits: Tensor) -> None:

@@ -27,7 +27,7 @@ from suite.evaluation.tasks import EVALUATIONS, Answers
 from suite.evaluation.token_counts import TokenCounts, TokenSums
 from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
-from suite.evaluation.views import split_views
+from suite.evaluation.views import split_views, views_in
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.store.results import tracked_subset
@@ -87,7 +87,7 @@ def evaluate_shard(
     dense = prepared.dense[backbone]
     data = prepared.data[backbone]
     views = data.views
-    tracked = tracked_subset(prepared.chosen) * views  # of a video its first view
+    tracked = tracked_subset(prepared.chosen) * views  # of an item its first view
     # Every cell is compared with the dense model, which thus runs even if its results are on disk.
     running = {cell.key: cell for cell in (dense, *cells)}
     rows: dict[str, list[Rows]] = {cell.key: [] for cell in cells}
@@ -105,7 +105,7 @@ def evaluate_shard(
             damaged |= batch.damaged
             if not len(batch.indices):
                 continue
-            # 1. Run all cells on the batch, which is cut if its videos have many views.
+            # 1. Run all cells on the batch, which is cut if its items have many views.
             counted = 0
 
             def one_by_one(key: str, outcomes: int) -> None:
@@ -115,7 +115,7 @@ def evaluate_shard(
                     progress(outcomes)
 
             parts: list[BatchResult] = []
-            answers = EVALUATIONS[model.task].answers(batch, dense.key, views)
+            answers = EVALUATIONS[model.task].answers(batch, dense.key)
             with STOPWATCH.part("model"):
                 for samples in split_views(batch, views, batch_size):
                     kept = np.isin(samples.indices.numpy(), tracked)
@@ -137,9 +137,10 @@ def evaluate_shard(
             # 2. Compare the cells that have not failed with the dense model.
             with STOPWATCH.part("outcomes"):
                 keys = [key for key in rows if key in running]
-                tau = {key: mean_tau(key, parts, views) for key in keys}
+                counted_views = views_in(batch)
+                tau = {key: mean_tau(key, parts, counted_views) for key in keys}
                 for key, own in answers.outcomes(keys, tau).items():
-                    rows[key].append(own | removed_tokens(key, parts, views))
+                    rows[key].append(own | removed_tokens(key, parts, counted_views))
             progress(len(batch.indices) * len(cells) - counted)
     # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
     frames, tokens = {}, {}
@@ -162,29 +163,37 @@ def shard_batches(
     side = model.describe().side
     # A mask is of one image, not of a clip, and needs a square grid of patches.
     grid = (side, side) if side and model.frames == 1 else None
+    items = max(1, batch_size // round(data.mean_views(images, model.image_size)))
     # The loader prepares the first batches of the next shard while this one ends.
     end = np.searchsorted(run, images[-1], side="right")
     return batches(
         data,
         images,
-        max(1, batch_size // data.views),
+        items,
         model.image_size,
         grid,
         following=run[end:],
     )
 
 
-def mean_tau(key: str, parts: Sequence[BatchResult], views: int) -> Tensor:
-    """Kendall's tau (B,) of a cell, mean over the views of each item."""
-    return torch.cat([part.tau[key] for part in parts]).view(-1, views).mean(1)
+def mean_tau(key: str, parts: Sequence[BatchResult], views: Sequence[int]) -> Tensor:
+    """Kendall's tau (B,) of a cell, mean over the `views` of each item."""
+    tau = torch.cat([part.tau[key] for part in parts])
+    return torch.stack([of_item.mean() for of_item in tau.split(list(views))])
 
 
-def removed_tokens(key: str, parts: Sequence[BatchResult], views: int) -> Rows:
-    """The column `REMOVED` (B, views x sites) of a cell of adaptive counts; none of another."""
+def removed_tokens(key: str, parts: Sequence[BatchResult], views: Sequence[int]) -> Rows:
+    """The column `REMOVED` of a cell of adaptive counts; none of another.
+
+    Of each item it has the tokens that left its `views`, site by site, view by view.
+    """
     if key not in parts[0].removed:
         return {}
     removed = torch.cat([part.removed[key] for part in parts])
-    return {REMOVED: removed.view(len(removed) // views, -1).numpy().astype(np.int32)}
+    column = np.empty(len(views), np.object_)
+    for item, of_item in enumerate(removed.split(list(views))):
+        column[item] = of_item.flatten().numpy().astype(np.int32)
+    return {REMOVED: column}
 
 
 def concatenate(rows: Sequence[Rows]) -> pd.DataFrame:

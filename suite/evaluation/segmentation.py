@@ -1,13 +1,13 @@
 """Outcomes of segmentation: how an image's pixels are named under a cell, and how surely.
 
-Logits are those of a head's map, which is smaller than the image as a rule. They are interpolated
-to the pixels of the truth, so that the class of a pixel is the largest of its interpolated logits.
+The class of a pixel is the largest of its logits, which `suite.evaluation.pixels` interpolates from
+a head's map, or joins from those of windows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
+from backbones.dense.windows import Layout
 from suite.data.base import IGNORED
 from suite.data.loading.loader import Batch
+from suite.evaluation.pixels import AtRows, of_maps, of_windows
 from suite.stats.confusion import frequency_iou, matrix_miou, pixel_accuracy, summed
 from suite.store.schema import SegmentationMetrics
 from suite.system.stopwatch import STOPWATCH
@@ -44,38 +46,77 @@ class PixelAnswers:
 
     keeps_logits: ClassVar[bool] = False
 
-    def __init__(self, batch: Batch, dense: str, views: int) -> None:
+    def __init__(self, batch: Batch, dense: str) -> None:
         """`dense` is the key of the dense cell, whose logits are added before all others."""
-        if batch.truth is None or views != 1:
-            raise ValueError("segmentation is of images that have a truth, seen once")
+        if batch.truth is None:
+            raise ValueError("segmentation is of images that have a truth")
         self._indices = batch.indices.numpy()
-        self._truth = batch.truth.numpy()
-        self._near = border(self._truth, border_radius(self._truth.shape[1]))
+        if batch.layouts is None:
+            self._parts = [Part(np.stack([truth.numpy() for truth in batch.truth]))]
+        else:
+            # Pictures have different sizes: each is a part of its own.
+            pictures = zip(batch.truth, batch.layouts, strict=True)
+            self._parts = [Part(truth.numpy()[None], layout) for truth, layout in pictures]
         self._dense_key = dense
-        self._dense: DensePixels | None = None
-        self._columns: dict[str, Columns] = {}
+        # by cell: logits of samples whose part is not complete, and outcomes of the parts before
+        self._waiting: dict[str, Tensor] = {}
+        self._columns: dict[str, list[Columns]] = {}
 
     def add(self, key: str, logits: Tensor) -> None:
-        """Take the logits (B, K, h, w) of a cell."""
+        """Take the logits (samples, K, h, w) of a cell on the next samples of the batch."""
         with STOPWATCH.part("outcomes"):
-            if key == self._dense_key:
-                self._dense = DensePixels(logits, self._truth)
-            # If the dense model failed, no cell has outcomes.
-            if self._dense is not None:
-                named = self._dense.name(logits)
-                self._columns[key] = outcomes(named, self._truth, self._near, logits.shape[1])
+            done = self._columns.setdefault(key, [])
+            if key in self._waiting:
+                logits = torch.cat([self._waiting.pop(key), logits])
+            for part in self._parts[len(done) :]:
+                if len(logits) < part.samples:
+                    break
+                own, logits = logits[: part.samples], logits[part.samples :]
+                if key == self._dense_key:
+                    part.dense = DensePixels(own, part.truth, part.at_rows)
+                # If the dense model failed, no cell has outcomes.
+                if part.dense is not None:
+                    named = part.dense.name(own)
+                    done.append(outcomes(named, part.truth, part.near, own.shape[1]))
+            if len(logits):
+                self._waiting[key] = logits
 
     def outcomes(self, keys: Sequence[str], tau: Mapping[str, Tensor]) -> dict[str, Columns]:
         """Outcomes of the cells `keys`; `tau` (B,) is that of each."""
         rows = {}
         for key in keys:
+            parts = self._columns[key]
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             order = tau[key].numpy().astype(np.float32)
-            rows[key] = {"image": self._indices, **self._columns[key], "tau": order}
+            rows[key] = {"image": self._indices, **columns, "tau": order}
         return rows
 
 
+class Part:
+    """Images of one batch that are looked at together: those of one size, or a picture in windows.
+
+    ``samples``  how many the model sees of it
+    ``truth``    classes (n, H, W) of the pixels
+    ``near``     which of them are near a border
+    ``dense``    what the dense model says of them, once it is known
+    """
+
+    def __init__(self, truth: Bytes, layout: Layout | None = None) -> None:
+        self.truth, self.layout = truth, layout
+        self.samples = layout.count if layout else len(truth)
+        self.near = border(truth, border_radius(*truth.shape[1:]))
+        self.dense: DensePixels | None = None
+
+    def at_rows(self, logits: Tensor, images: slice) -> AtRows:
+        """The logits of some of its images, of the `samples` of all, at rows of their pixels."""
+        size = self.truth.shape[1:]
+        if self.layout:
+            return of_windows(logits, self.layout, *size)
+        return of_maps(logits[images], *size)
+
+
 class Named(NamedTuple):
-    """What a cell says of pixels (B, S, S), on the CPU.
+    """What a cell says of pixels (n, H, W), on the CPU.
 
     ``prediction``  class
     ``agree``       whether it is the dense model's
@@ -90,10 +131,10 @@ class Named(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Logits (n, K, r, S) of some pixels, with what follows from them.
+    """Logits (n, K, r, W) of some pixels, with what follows from them.
 
-    ``total``  logarithm (n, r, S) of the sum of exponentials
-    ``best``   class (n, r, S) of the largest logit; of equal ones the first
+    ``total``  logarithm (n, r, W) of the sum of exponentials
+    ``best``   class (n, r, W) of the largest logit; of equal ones the first
     """
 
     logits: Tensor
@@ -113,7 +154,7 @@ class Scored(NamedTuple):
 
 
 class DensePiece(NamedTuple):
-    """The dense model's answer on some pixels, its softmax (n, K, r, S), and their truth."""
+    """The dense model's answer on some pixels, its softmax (n, K, r, W), and their truth."""
 
     scored: Scored
     share: Tensor
@@ -121,22 +162,24 @@ class DensePiece(NamedTuple):
 
 
 class DensePixels:
-    """The dense model's answer on a batch at the pixels of its truth, piece by piece.
+    """The dense model's answer on some images at the pixels of their truth, piece by piece.
 
-    Logits (B, K, h, w) are interpolated bilinearly to S x S without aligned corners, in float32.
-    Pieces are kept where all together are few; otherwise each cell has them made anew.
+    `at_rows` finds logits at pixels. Pieces are kept where all together are few; otherwise each
+    cell has them made anew.
     """
 
-    def __init__(self, logits: Tensor, truth: Bytes) -> None:
-        self.logits, self.truth = logits, truth
-        classes, size = logits.shape[1], truth.shape[1]
+    def __init__(
+        self, logits: Tensor, truth: Bytes, at_rows: Callable[[Tensor, slice], AtRows]
+    ) -> None:
+        self.logits, self.truth, self._at_rows = logits, truth, at_rows
+        classes = logits.shape[1]
         limit = MAX_LOGITS if logits.device.type == "cpu" else MAX_LOGITS_ON_GPU
         self._keeps = classes * truth.size <= MAX_KEPT
-        self._pieces = list(pieces(len(truth), classes, size, limit))
+        self._pieces = list(pieces(truth.shape, classes, limit))
         self._kept: dict[int, DensePiece] = {}
 
     def name(self, logits: Tensor) -> Named:
-        """Name the pixels by the logits (B, K, h, w) of a cell.
+        """Name the pixels by the logits of a cell, which are as many as the dense model's.
 
         What is found of a pixel depends on its image alone, to the bit.
         """
@@ -145,21 +188,21 @@ class DensePixels:
             fields.append(np.empty(self.truth.shape, kind))
         number = 0
         for images, parts in self._pieces:
-            ours = columns_at_pixels(logits[images], self.truth.shape[2])
-            theirs = columns_at_pixels(self.logits[images], self.truth.shape[2])
+            ours = self._at_rows(logits, images)
+            theirs = self._at_rows(self.logits, images)
             for rows in parts:
                 dense = self._dense(number, theirs, images, rows)
-                found = compare(Scored.of(rows_at_pixels(ours, self.truth.shape[1], rows)), dense)
+                found = compare(Scored.of(ours(rows)), dense)
                 for whole, values in zip(fields, found, strict=True):
                     whole[images, rows] = values.cpu().numpy()
                 number += 1
         return Named(*fields)
 
-    def _dense(self, number: int, columns: Tensor, images: slice, rows: slice) -> DensePiece:
-        """The dense model's answer on a piece, from its logits interpolated along rows."""
+    def _dense(self, number: int, at_rows: AtRows, images: slice, rows: slice) -> DensePiece:
+        """The dense model's answer on a piece."""
         if number in self._kept:
             return self._kept[number]
-        scored = Scored.of(rows_at_pixels(columns, self.truth.shape[1], rows))
+        scored = Scored.of(at_rows(rows))
         share = (scored.logits - scored.total[:, None]).exp_()
         truth = torch.from_numpy(self.truth[images, rows]).to(share.device)
         piece = DensePiece(scored, share, truth)
@@ -169,7 +212,7 @@ class DensePixels:
 
 
 def compare(cell: Scored, dense: DensePiece) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of `Named` of the same pixels (n, r, S)."""
+    """The fields of `Named` of the same pixels (n, r, W)."""
     # An ignored pixel is given the first class, and counts for nothing later.
     true = dense.truth.long().masked_fill(dense.truth == IGNORED, 0)
     loss = cell.total - cell.logits.gather(1, true[:, None])[:, 0]
@@ -179,53 +222,27 @@ def compare(cell: Scored, dense: DensePiece) -> tuple[Tensor, Tensor, Tensor, Te
     return cell.best.to(torch.uint8), cell.best == dense.scored.best, loss, kl.clamp_(min=0)
 
 
-def pieces(batch: int, classes: int, size: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Cut images of `size` x `size` pixels into some at a time, or one in several parts of rows.
+def pieces(shape: tuple[int, ...], classes: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut pixels of this `shape` (n, H, W) into some images, or one in several parts of rows.
 
     A piece has at most `limit` logits, or a single row.
     """
-    of_image = classes * size * size
+    batch, height, width = shape
+    of_image = classes * height * width
     images = max(1, limit // of_image)
-    rows = size if of_image <= limit else max(1, limit // (classes * size))
-    parts = [slice(row, row + rows) for row in range(0, size, rows)]
+    rows = height if of_image <= limit else max(1, limit // (classes * width))
+    parts = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
     for image in range(0, batch, images):
         yield slice(image, image + images), parts
 
 
-def columns_at_pixels(logits: Tensor, size: int) -> Tensor:
-    """Logits (B, K, h, w) interpolated along rows to `size` pixels, (B, K, h, size), in float32.
-
-    With `rows_at_pixels` the same as `torch.nn.functional.interpolate` makes, bilinear, without
-    aligned corners; but that cannot make some rows alone.
-    """
-    return _between(logits.float(), 3, size, slice(None))
-
-
-def rows_at_pixels(logits: Tensor, size: int, rows: slice) -> Tensor:
-    """Some `rows` of logits (B, K, h, S) interpolated along columns to `size`: (B, K, r, S)."""
-    return _between(logits, 2, size, rows)
-
-
-def _between(values: Tensor, axis: int, size: int, pixels: slice) -> Tensor:
-    """Interpolate an axis of `values` to some of `size` pixels, bilinear, corners not aligned."""
-    places = values.shape[axis]
-    centre = (torch.arange(size, dtype=torch.float64)[pixels] + 0.5) * places / size - 0.5
-    centre = centre.clamp_(0, places - 1)
-    first = centre.long()
-    weight = (centre - first).float().to(values.device)
-    second = (first + 1).clamp_(max=places - 1).to(values.device)
-    one = values.index_select(axis, first.to(values.device))
-    other = values.index_select(axis, second)
-    return torch.lerp(one, other, weight if axis == 3 else weight[:, None])
-
-
-def border_radius(image_size: int) -> int:
+def border_radius(height: int, width: int) -> int:
     """How near a pixel of a border is to one of another class, in pixels; at least 1."""
-    return max(1, round(BORDER_SHARE * math.sqrt(2) * image_size))
+    return max(1, round(BORDER_SHARE * math.hypot(height, width)))
 
 
 def border(truth: Bytes, radius: int) -> Mask:
-    """Pixels (B, S, S) with one of another class at most `radius` rows and columns away.
+    """Pixels (B, H, W) with one of another class at most `radius` rows and columns away.
 
     Ignored pixels are of no class: they neither make a border nor belong to one.
     """
@@ -244,7 +261,7 @@ def border(truth: Bytes, radius: int) -> Mask:
 def outcomes(named: Named, truth: Bytes, near: Mask, classes: int) -> Columns:
     """Outcomes (B,) of images from what a cell says of their pixels but its number and tau.
 
-    `near` (B, S, S) are the pixels near a border. A row depends on nothing but its image.
+    `near` (B, H, W) are the pixels near a border. A row depends on nothing but its image.
     """
     counts = truth != IGNORED
     confusion, pixels = pairs(truth, named.prediction, counts, classes)

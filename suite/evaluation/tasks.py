@@ -40,13 +40,13 @@ class Answers(Protocol):
 class Evaluation:
     """How the cells of a task are evaluated.
 
-    ``answers``   made of a batch, the key of the dense cell, and the views of each item
+    ``answers``   made of a batch, and the key of the dense cell
     ``accuracy``  the figure that cells are compared by, from the outcomes of a cell and the number
                   of classes
     ``metrics``   of a cell, from the same and the accuracy of the dense model
     """
 
-    answers: Callable[[Batch, str, int], Answers]
+    answers: Callable[[Batch, str], Answers]
     accuracy: Callable[[pd.DataFrame, int], float]
     metrics: Callable[[pd.DataFrame, int, float], Metrics]
 

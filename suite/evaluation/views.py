@@ -1,4 +1,7 @@
-"""Several views of one video: each is a sample of its own, and their softmax is averaged."""
+"""Several views of one item, each a sample of its own: clips of a video, windows of a picture.
+
+The softmax of clips is averaged; windows are joined in `suite.evaluation.pixels`.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,30 @@ from torch import Tensor
 from suite.data.loading.loader import Batch
 
 
-def split_views(batch: Batch, views: int, batch_size: int) -> Iterator[Batch]:
-    """Cut a batch of videos into batches of at most `batch_size` samples, which are views.
+def views_in(batch: Batch) -> list[int]:
+    """The views of each item of a batch; those of pictures in windows differ."""
+    if batch.layouts is not None:
+        return [layout.count for layout in batch.layouts]
+    items = len(batch.indices)
+    return [len(batch.images) // items] * items
 
-    Their numbers are those of the videos times `views`, plus the number of the view.
+
+def split_views(batch: Batch, views: int, batch_size: int) -> Iterator[Batch]:
+    """Cut a batch of items into batches of at most `batch_size` samples, which are views.
+
+    No item has more than `views`. The number of a sample is that of its item times `views`, plus
+    that of the view.
     """
     if views == 1:
         yield batch
         return
+    counts = views_in(batch)
     # Numbers of their own, because stochastic methods draw by the number of the sample.
-    samples = (batch.indices[:, None] * views + torch.arange(views)).flatten()
-    labels = batch.labels.repeat_interleave(views)
+    numbers = []
+    for item, count in zip(batch.indices.tolist(), counts, strict=True):
+        numbers.append(item * views + torch.arange(count))
+    samples = torch.cat(numbers)
+    labels = batch.labels.repeat_interleave(torch.tensor(counts))
     for rows in torch.arange(len(samples)).split(batch_size):
         images = batch.images[rows[0] : rows[-1] + 1]  # a slice, which copies nothing
         yield Batch(samples[rows], images, labels[rows])

@@ -42,8 +42,9 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed, for ``environment.json``.
 
     ``sites`` are those that a rule chose. By backbone: kernel, hashes of the weights and of a third
-    party's code, which of a file the weights are, how they were adapted, what was made up, and
-    preprocessing. ``halved`` lists the shards evaluated with a smaller batch than the spec's.
+    party's code, which of a file the weights are, how they were adapted, what was made up,
+    preprocessing, and the views of a video or windows of a picture in the mean. ``halved`` lists
+    the shards evaluated with a smaller batch than the spec's.
     ``seconds_by_part`` is the time of this process; during ``data wait`` the model waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
@@ -77,6 +78,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         "adapted": adapted,
         "made_up": made_up,
         "preprocessing": preprocessing,
+        "views": prepared.mean_views,
         "command": command_line(),
         "halved": store.halved(),
         "seconds_by_part": STOPWATCH.rounded(),

@@ -38,7 +38,7 @@ OTHERS: dict[str, type[BaseModel]] = {
     "retrain": RetrainSpec,
 }
 # Entries of the environment that are by backbone.
-BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing")
+BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing", "views")
 
 
 @dataclass(frozen=True)

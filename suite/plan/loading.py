@@ -50,6 +50,23 @@ class Opened:
         return self.models[key]
 
 
+def seen_by(model: Backbone, dataset: Dataset, inference: str) -> Dataset:
+    """The data in samples as `model` takes them, of pictures as `inference` says.
+
+    UserError for windows over data that have no pictures larger than what a model sees.
+    """
+    samples = dataset.prepared_as(model.preprocessing).in_frames(model.frames)
+    if (model.inference if inference == "published" else inference) != "slide":
+        return samples
+    windows = samples.in_windows()
+    if windows is None and inference == "slide":
+        raise UserError(
+            f"no windows slide over the {dataset.kind} of '{dataset.name}', which a model sees "
+            "whole: leave --inference out"
+        )
+    return windows or samples
+
+
 def _data_key(spec: RunSpec) -> tuple[str | None, ...]:
     return spec.data, spec.split, spec.source, spec.views, spec.task
 
@@ -161,7 +178,7 @@ def _plain_names(names: Sequence[str]) -> list[str]:
 
 def context_of(
     model: Backbone,
-    dataset: Dataset,
+    samples: Dataset,
     indices: NDArray[np.int64],
     precision: str,
     device: str,
@@ -169,14 +186,15 @@ def context_of(
 ) -> str:
     """Hash what all cells of one backbone share: weights, images, and how numbers are computed.
 
-    Images in files are no part of it: outcomes of each are kept with a hash of its bytes.
+    `samples` are the data as the model takes them. Images in files are no part of the hash:
+    outcomes of each are kept with a hash of its bytes.
     """
-    by_number = not isinstance(dataset, Photographs)
+    by_number = not isinstance(samples, Photographs)
     return digest(
         {
             "weights": weights_hash(model),
-            "code": [model.code, dataset.code],
-            "data": dataset.prepared_as(model.preprocessing).rules(),
+            "code": [model.code, samples.code],
+            "data": samples.rules(),
             "images": indices.tolist() if by_number else None,
             "precision": precision,
             "device": device,

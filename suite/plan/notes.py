@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from backbones.dense.windows import usual_stride
 from methods.base import SCHEDULES
 from suite.data.trained_on import training_of
 from suite.plan.calibration import calibrated_on
@@ -24,6 +25,7 @@ def notes_on_models(prepared: Prepared) -> list[str]:
         *notes_on_protocol(prepared),
         *notes_on_sites(prepared),
         *notes_on_alphas(prepared),
+        *notes_on_windows(prepared),
     ]
 
 
@@ -62,6 +64,20 @@ def notes_on_alphas(prepared: Prepared) -> list[str]:
             where = f"{cell.label} at -{100 * cell.budget:.4g} % on {cell.backbone}"
             notes[f"alpha of {where}: {own.alpha:g}, solved on {on}"] = None
     return list(notes)
+
+
+def notes_on_windows(prepared: Prepared) -> list[str]:
+    """Say of each backbone whose windows slide over pictures how many there are of one."""
+    notes = []
+    for name, views in prepared.mean_views.items():
+        if prepared.data[name].sliding:
+            size = prepared.models[name].image_size
+            notes.append(
+                f"{name} looks at pictures through windows of {size} x {size} pixels, "
+                f"{usual_stride(size)} apart: {views:.2f} of a picture in the mean. FLOPs are "
+                f"those of a window; a picture takes {views:.2f} times as many"
+            )
+    return notes
 
 
 def notes_on_baselines(prepared: Prepared) -> list[str]:

@@ -28,7 +28,7 @@ from suite.plan.delta_spread import SiteChoice, at_sites, choose_sites, stored_s
 from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
-from suite.plan.loading import Opened, context_of, weights_hash
+from suite.plan.loading import Opened, context_of, seen_by, weights_hash
 from suite.plan.settings import Chosen, one_spelling
 from suite.plan.smaller import smaller_models, with_smaller
 from suite.plan.tuning import check_tries, find_tries, picking_images, settings_on
@@ -85,10 +85,17 @@ class Prepared:
     def _readable(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
         return images[~np.isin(images, list(self.left_out))] if self.left_out else images
 
-    @property
-    def samples(self) -> int:
-        """Images, or clips of videos, that a model sees under each cell."""
-        return len(self.indices) * self.dataset.views
+    def samples(self, backbone: str) -> int:
+        """Images, clips of videos or windows of pictures that it sees under each cell."""
+        return round(len(self.indices) * self.mean_views[backbone])
+
+    @cached_property
+    def mean_views(self) -> dict[str, float]:
+        """By backbone the clips of a video, or windows of a picture, in the mean; else 1."""
+        views = {}
+        for name, model in self.models.items():
+            views[name] = self.data[name].mean_views(self.indices, model.image_size)
+        return views
 
     @property
     def size(self) -> str:
@@ -150,13 +157,12 @@ class Prepared:
     def data(self) -> dict[str, Dataset]:
         """The data in samples as each backbone takes them."""
         # One object for each kind of sample, since its decoding processes belong to it.
-        kinds: dict[tuple[Preprocessing, int], Dataset] = {}
+        kinds: dict[tuple[Preprocessing, int, str], Dataset] = {}
         data = {}
         for name, model in self.models.items():
-            kind = model.preprocessing, model.frames
+            kind = model.preprocessing, model.frames, model.inference
             if kind not in kinds:
-                samples = self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
-                kinds[kind] = samples
+                kinds[kind] = seen_by(model, self.dataset, self.spec.inference)
             data[name] = kinds[kind]
         return data
 
@@ -267,7 +273,14 @@ def prepare(
     )
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     contexts = {
-        name: context_of(model, dataset, indices, spec.precision, device, spec.kernel)
+        name: context_of(
+            model,
+            seen_by(model, dataset, spec.inference),
+            indices,
+            spec.precision,
+            device,
+            spec.kernel,
+        )
         for name, model in models.items()
     }
     laid_out: list[Cell] = []

@@ -4,9 +4,7 @@ PATH is the folder ADEChallengeData2016: ``images/training`` and ``images/valida
 below ``annotations`` (Zhou et al., CVPR 2017). In an annotation 1 to 150 are the classes 0 to 149,
 and 0 is of none.
 
-A picture is seen as in `suite.data.images.masks`: at 512 pixels its short side is as long as in the
-published evaluations, but of a longer one the ends are cut off, while those evaluate whole pictures
-and count pixels at their original size. So mean IoU is near the published figure, and not it.
+A picture is seen as in `suite.data.images.masks`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ grey value a pixel, 255 where a pixel belongs to no class. With splits both fold
 for each. ``PATH/classes.txt`` names the classes, one a line, from value 0 on.
 
 Models take squares: the short side of a picture is resized to that of the model (bilinear), its
-mask likewise (nearest pixel), and the centre is cut out of both.
+mask likewise (nearest pixel), and the centre is cut out of both. Or windows slide over the resized
+picture, and its mask is left as it is (`in_windows`).
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.common.errors import UserError, printable
+from backbones.dense.windows import Layout, usual_stride
 from backbones.preprocessing import Preprocessing
 from suite.data.base import (
     IGNORED,
     IntArray,
     Manifest,
     Request,
+    Samples,
     Seen,
     TaskName,
     Truth,
@@ -44,12 +47,14 @@ from suite.data.images.imagefolder import (
 )
 from suite.data.loading.decode import (
     FORMATS,
+    MAX_ASPECT,
     check_size,
     decode,
     glance,
     hash_file,
     read_bytes,
 )
+from suite.data.loading.pixels import normalise
 from suite.data.loading.preprocess import PhotographFiles, overrides_in
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
@@ -59,6 +64,8 @@ BLACK_AND_WHITE = (
     f"the first masks have the values 0 and {IGNORED} alone, and {IGNORED} is of no class: if it "
     "is meant as the second class, write 1 in its place"
 )
+# No picture has more: windows are at least half of one apart, and longer pictures are refused.
+MAX_WINDOWS = 2 * MAX_ASPECT
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,10 @@ class MaskedPictures(PhotographFiles):
         self.whole_truth(index)
 
     def whole_truth(self, index: int) -> Truth:
-        """The classes of all pixels of a picture, (H, W); UserError if its mask does not fit."""
+        """The classes of all pixels of a picture, (H, W); UserError if its mask does not fit.
+
+        Likewise if no pixel has a class.
+        """
         path, picture = self.masks[index], self.paths[index]
         mask = decode_mask(read_bytes(path), str(path))
         width, height = picture_size(picture)
@@ -147,7 +157,10 @@ class MaskedPictures(PhotographFiles):
                 f"{path} has {mask.shape[1]}x{mask.shape[0]} pixels and its image "
                 f"{width}x{height}: make both one size"
             )
-        return self.values.truth(mask, len(self.classes), str(path))
+        truth = self.values.truth(mask, len(self.classes), str(path))
+        if (truth == IGNORED).all():
+            raise UserError(f"{path} has no pixel of a class: take it and its image out")
+        return truth
 
     def truth(self, index: int, image_size: int) -> Truth:
         """The classes of the pixels that `sample` shows, (image_size, image_size)."""
@@ -159,6 +172,55 @@ class MaskedPictures(PhotographFiles):
             )
         return truth
 
+    def in_windows(self) -> Self:
+        """The same pictures, whole, as windows that slide over them."""
+        other = copy.copy(self)
+        other.sliding, other.views = True, MAX_WINDOWS
+        return other
+
+    def once(self) -> Self:
+        """The same pictures, of each the centre."""
+        other = copy.copy(self)
+        other.sliding, other.views = False, 1
+        return other
+
+    def layout(self, index: int, image_size: int) -> Layout | None:
+        """Windows of the model's size over a picture whose short side is as long."""
+        if not self.sliding:
+            return None
+        width, height = picture_size(self.paths[index])
+        return laid_out(height, width, image_size)
+
+    def mean_views(self, indices: IntArray, image_size: int) -> float:
+        """Windows of a picture, mean over those of `indices` that can be read."""
+        if not self.sliding:
+            return 1.0
+        counts = []
+        for index in indices.tolist():
+            try:
+                counts.append(cast("Layout", self.layout(index, image_size)).count)
+            except UserError:
+                continue  # said when it is decoded
+        return float(np.mean(counts)) if counts else 1.0
+
+    def sample(self, index: int, image_size: int) -> Samples:
+        """The centre of a picture, (3, S, S), or all its windows, (windows, 3, S, S)."""
+        layout = self.layout(index, image_size)
+        if layout is None:
+            return super().sample(index, image_size)
+        resized = self.preprocess.resized(self.image(index), (layout.width, layout.height))
+        (whole,) = normalise(resized[None], self.mean, self.std)
+        windows = []
+        for top, left in layout.places:
+            windows.append(whole[:, top : top + image_size, left : left + image_size])
+        return np.stack(windows)
+
+    def samples(self, indices: IntArray, image_size: int) -> Samples:
+        """The centres of several pictures, or all their windows, (B, 3, S, S)."""
+        if not self.sliding:
+            return super().samples(indices, image_size)
+        return np.concatenate([self.sample(int(index), image_size) for index in indices])
+
     def listing(self) -> str:
         """Hash of the names and sizes of pictures and masks."""
         sizes = [path.stat().st_size for path in self.paths]
@@ -168,13 +230,25 @@ class MaskedPictures(PhotographFiles):
     def settings(self) -> Manifest:
         """The preprocessing, how masks are numbered, and the task."""
         values = [self.values.first, list(self.values.ignored)]
-        return {**super().settings(), "values": values, **self.task_rule()}
+        looks = {"inference": "slide"} if self.sliding else {}
+        return {**super().settings(), "values": values, **looks, **self.task_rule()}
 
     def reordered(self, order: IntArray) -> Self:
         """The same pictures and masks under other numbers."""
         other = copy.copy(super().reordered(order))
         other.masks = [self.masks[place] for place in order]
         return other
+
+
+def laid_out(height: int, width: int, window: int) -> Layout:
+    """The windows over a picture of this size, resized so that its short side is one `window`.
+
+    Sides are rounded as OpenMMLab rounds them. Its bound of the long side, four windows, is left
+    out: windows would be no squares, which the released models cannot take.
+    """
+    scale = window / min(height, width)
+    sides = [max(window, int(side * scale + 0.5)) for side in (height, width)]
+    return Layout(sides[0], sides[1], window, usual_stride(window))
 
 
 def masks_of(picture: Path, root: Path, masks: Path) -> Path:

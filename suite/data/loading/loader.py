@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from backbones.common.errors import UserError, describe_error
+from backbones.dense.windows import Layout
 from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen, Truth
 from suite.data.plugins import BrokenDatasetError, check_truth, is_foreign
 from suite.system.stopwatch import STOPWATCH
@@ -49,7 +50,8 @@ _waiting: Reader | None = None
 class Decoded(NamedTuple):
     """What the images of a batch gave: samples and masks of the sound ones, of which `indices`.
 
-    ``truth``    classes of their pixels, of data for segmentation
+    ``truth``    classes of the pixels of each, of data for segmentation
+    ``layouts``  how the windows of each lie, of whole pictures
     ``seen``     what they were decoded from, of data in files
     ``damaged``  the other images, and what is wrong with each
     """
@@ -57,7 +59,8 @@ class Decoded(NamedTuple):
     indices: IntArray
     samples: Samples
     foreground: Mask | None
-    truth: Truth | None
+    truth: Sequence[Truth] | None
+    layouts: Sequence[Layout] | None
     seen: dict[int, Seen]
     damaged: dict[int, str]
 
@@ -66,10 +69,11 @@ class Batch(NamedTuple):
     """Some images of a data set as a model takes them.
 
     ``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
-    Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S).
+    Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S); of
+    pictures in windows all windows, picture by picture, which ``layouts`` (B) lay.
     ``foreground`` (B, rows, columns) bool marks the grid cells that show the object; None where
-    unknown. ``seen`` and ``damaged`` are those of `Decoded`. ``truth`` (B, S, S) uint8 are the
-    classes of the pixels, of data for segmentation (`suite.data.base.Dataset.truth`).
+    unknown. ``seen`` and ``damaged`` are those of `Decoded`. ``truth`` (B) are the classes of the
+    pixels, (S, S) uint8 each, or (H, W) where there are layouts (`suite.data.base.Dataset`).
     """
 
     indices: Tensor
@@ -78,7 +82,8 @@ class Batch(NamedTuple):
     foreground: Tensor | None = None
     seen: Mapping[int, Seen] = {}
     damaged: Mapping[int, str] = {}
-    truth: Tensor | None = None
+    truth: Sequence[Tensor] | None = None
+    layouts: Sequence[Layout] | None = None
 
 
 def limit_workers(processes: int) -> None:
@@ -154,7 +159,8 @@ def batches(
                 None if masks is None else torch.from_numpy(masks),
                 decoded.seen,
                 decoded.damaged,
-                None if truth is None else torch.from_numpy(truth),
+                None if truth is None else [torch.from_numpy(of_image) for of_image in truth],
+                decoded.layouts,
             )
         finished = True
     finally:
@@ -311,25 +317,30 @@ class Decoder(TorchDataset[Decoded]):
     ) -> Decoded:
         chosen = np.array(indices, np.int64)
         samples, masks = np.empty((0, 3, image_size, image_size), np.float32), None
-        truth = None
+        truth = layouts = None
         if len(indices):
-            samples, masks, truth = self._samples(chosen, image_size, grid)
+            samples, masks, truth, layouts = self._samples(chosen, image_size, grid)
         known = self.dataset.seen
         seen = {index: known.pop(index) for index in indices if index in known}
-        return Decoded(chosen, samples, masks, truth, seen, damaged)
+        return Decoded(chosen, samples, masks, truth, layouts, seen, damaged)
 
     def _samples(
         self, chosen: IntArray, image_size: int, grid: Grid | None
-    ) -> tuple[Samples, Mask | None, Truth | None]:
+    ) -> tuple[Samples, Mask | None, Sequence[Truth] | None, Sequence[Layout] | None]:
         dataset = self.dataset
         try:
             samples, masks = dataset.samples_with_foreground(chosen, image_size, grid)
-            truth = None
-            if dataset.task == "segmentation":
-                truth = dataset.truths(chosen, image_size)
-                if is_foreign(dataset):
-                    check_truth(truth, (len(chosen), image_size, image_size), dataset)
-            return samples, masks, truth
+            found = [dataset.layout(index, image_size) for index in chosen.tolist()]
+            layouts = [layout for layout in found if layout]
+            if layouts:
+                whole = [dataset.whole_truth(index) for index in chosen.tolist()]
+                return samples, masks, whole, layouts
+            if dataset.task != "segmentation":
+                return samples, masks, None, None
+            truth = dataset.truths(chosen, image_size)
+            if is_foreign(dataset):
+                check_truth(truth, (len(chosen), image_size, image_size), dataset)
+            return samples, masks, list(truth), None
         except UserError:
             raise
         except Exception as error:

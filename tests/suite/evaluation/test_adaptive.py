@@ -1,5 +1,6 @@
 """Cells of adaptive counts: an image in any company, against each image alone by a loop of its own."""
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 
@@ -174,8 +175,9 @@ def test_every_clip_of_a_video_has_counts_of_its_own() -> None:
     parts = []
     for some in removed.split(2):
         parts.append(BatchResult({}, TokenCounts(), {}, {"a": some}))
-    assert removed_tokens("a", parts, views=2)["removed_tokens"].tolist() == [
-        [1, 2, 3, 4],
-        [5, 6, 7, 8],
-    ]
-    assert removed_tokens("b", parts, views=2) == {}
+    for views in ([2, 2], [1, 3]):
+        column = removed_tokens("a", parts, views)["removed_tokens"]
+        ends = np.cumsum([0, *views]) * 2
+        for item, (first, last) in enumerate(itertools.pairwise(ends)):
+            assert column[item].tolist() == list(range(first + 1, last + 1))
+    assert removed_tokens("b", parts, [2, 2]) == {}

@@ -107,7 +107,7 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
     images = torch.from_numpy(prepared.dataset.samples(np.arange(2), 40))
     batch = Batch(torch.arange(2), images, torch.zeros(2, dtype=torch.long))
     dense = prepared.dense["vim_mini"]
-    answers = ClassAnswers(batch, dense.key, 1)
+    answers = ClassAnswers(batch, dense.key)
     model = prepared.models["vim_mini"]
     with torch.inference_mode():
         result = evaluate_batch(

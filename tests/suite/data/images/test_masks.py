@@ -102,7 +102,8 @@ def test_batches_carry_truth_and_what_was_read(ade20k: Path) -> None:
     data = segmented(f"ade20k:{ade20k}")
     (batch,) = batches(data, np.arange(4), 4, 36)
     assert batch.truth is not None
-    assert batch.truth.shape == (4, 36, 36)
+    assert [truth.shape for truth in batch.truth] == [(36, 36)] * 4
+    assert batch.layouts is None
     assert sorted(batch.seen) == [0, 1, 2, 3]
 
 
@@ -199,8 +200,14 @@ def test_a_mask_that_does_not_fit_is_one_line(
 def test_a_mask_without_a_class_where_a_model_looks_is_one_line(tmp_path: Path) -> None:
     root = own(tmp_path)
     of_no_class(root / "masks" / "2.png")
-    with pytest.raises(UserError, match=r"2.png has no pixel of a class where a model looks"):
+    with pytest.raises(UserError, match=r"2.png has no pixel of a class: take it and its image"):
         segmented(f"masks:{root}").truth(2, 36)
+    # of 50 rows the first 7 are cut off
+    mask = np.full((50, 36), IGNORED, np.uint8)
+    mask[6] = 0
+    Image.fromarray(mask).save(root / "masks" / "1.png")
+    with pytest.raises(UserError, match=r"1.png has no pixel of a class where a model looks"):
+        segmented(f"masks:{root}").truth(1, 36)
 
 
 def test_files_that_are_missing_are_one_line(tmp_path: Path, ade20k: Path) -> None:
