@@ -1,22 +1,32 @@
-"""Figure of how far each method is ahead of the best blind baseline."""
+"""Figures of leads: each method over the best blind baseline, or one method over each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, GUIDE, heading, panel_rows, paper_style, stroke
 from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Looks, title_of
-from suite.stats.blind_baselines import BlindComparison, under
+from suite.stats.blind_baselines import BlindComparison, LeadOverBaseline, under
+from suite.stats.compare import ALPHA
 from suite.stats.metric import Metric
 
 LINE = 0.19  # inches a method
 LINE_OF_TITLE = 0.14
 ACROSS = 3  # panels beside each other where there is the width
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What stands above a panel, and the lead on each of its lines."""
+
+    words: str
+    leads: Sequence[LeadOverBaseline]
 
 
 def lead_figure(
@@ -27,6 +37,45 @@ def lead_figure(
     `marks` are the comparisons of one backbone in the order of their budgets, a panel each, with a
     line for each method. Filled marks were shown to be ahead, hollow ones were not.
     """
+    panels = []
+    for mark in marks:
+        baseline = under(title_of(mark.baseline, looks), mark.setting)
+        words = f"−{budget_name(mark.budget)}, beside {baseline}: {100 * mark.top1:.1f} %"
+        panels.append(Panel(words, mark.leads))
+    return leads_figure(
+        panels, looks, title, f"the best blind baseline, {points_of(metric)}", width
+    )
+
+
+def ahead_figure(
+    rows: pd.DataFrame, looks: Looks, title: str, metric: Metric, width: float
+) -> Figure:
+    """Draw what a method is ahead of each other one, with paired 95 % intervals.
+
+    `rows` are those of one backbone in the table ``ahead``; a panel a budget, and a line for each
+    other method and the smaller image. Filled marks are of leads that the test shows.
+    """
+    panels = []
+    for budget, part in rows.groupby("budget"):
+        leads = []
+        for row in part.itertuples():
+            shown = bool(row.p < ALPHA and row.difference_low > 0)
+            ends = row.difference_low, row.difference_high
+            leads.append(LeadOverBaseline(row.reference, row.difference, *ends, row.p, shown))
+        top1 = 100 * part["top1"].iloc[0]
+        panels.append(Panel(f"−{budget_name(float(str(budget)))}: {top1:.1f} %", leads))
+    return leads_figure(panels, looks, title, f"each other method, {points_of(metric)}", width)
+
+
+def points_of(metric: Metric) -> str:
+    """Unit of a difference, as an axis says it."""
+    return f"points of {metric.name}"
+
+
+def leads_figure(
+    marks: Sequence[Panel], looks: Looks, title: str, of_what: str, width: float
+) -> Figure:
+    """Draw leads with their intervals, a panel of `marks` beside the next, a line a label."""
     there = {lead.label for mark in marks for lead in mark.leads}
     labels = [label for label in looks if label in there]
     across = min(len(marks), ACROSS if width > COLUMN else 1)
@@ -36,9 +85,8 @@ def lead_figure(
         beside = max(inches(line, 7) for name in lines for line in name)
         titles = []
         for mark in marks:
-            baseline = under(title_of(mark.baseline, looks), mark.setting)
-            words = f"−{budget_name(mark.budget)}, beside {baseline}: {100 * mark.top1:.1f} %"
-            titles.append(wrapped(words, (width - beside) / across - 0.2, 8.5, "bold"))
+            room = (width - beside) / across - 0.2
+            titles.append(wrapped(mark.words, room, 8.5, "bold"))
         # A name of several lines needs more room than its neighbours leave.
         step = max(LINE, 0.07 * (1 + max(map(len, lines))))
         tallest = max(title.count("\n") for title in titles)
@@ -58,6 +106,6 @@ def lead_figure(
             axes.axvline(0, **GUIDE)
         panels[0].set_yticks(range(len(labels)), names)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        below = wrapped(f"ahead of the best blind baseline, points of {metric.name}", width, 8)
+        below = wrapped(f"ahead of {of_what}", width, 8)
         figure.supxlabel(below, fontsize=8, color=SOFT["light"])
         return figure

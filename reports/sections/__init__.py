@@ -25,6 +25,7 @@ from reports.report_data import ReportData
 from reports.section import Section
 from reports.sections import (
     ablation,
+    ahead,
     bench,
     breaks,
     families,
@@ -45,6 +46,7 @@ from reports.sections import (
 MODULES: tuple[Any, ...] = (
     reproduced,
     retrained,
+    ahead,
     segmentation,
     breaks,
     families,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from suite.analysis.ablation import ablation_brief, ablation_tables
+from suite.analysis.ahead import ahead_tables
 from suite.analysis.brief import brief
 from suite.analysis.class_ious import class_iou_tables
 from suite.analysis.headline import Headline, make_headline, run_warnings
@@ -43,7 +44,7 @@ def paired_tables(
 ) -> Tables:
     """Tables of paired statistics: between methods, backbones, and settings of an ablation."""
     mixers = {name: mixer_of(model) for name, model in prepared.backbones.items()}
-    tables = statistics_tables(statistics)
+    tables = statistics_tables(statistics) | ahead_tables(statistics, prepared.spec.protocol)
     tables |= mamba_vs_attention_tables(mixers, records, results)
     tables["token_matched"] = token_matched_table(prepared, records, results, statistics)
     tables |= schedule_tables(schedule_answers(prepared, records, results))

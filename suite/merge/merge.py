@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from backbones.common.errors import UserError
+from suite.analysis.ahead import ahead_tables
 from suite.analysis.brief import brief
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.ranking import ranking_table
@@ -88,7 +89,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         )
         statistics = compute_statistics(records, results, common, requested)
         tables |= tables_of_pairs(union, results)
-        tables |= statistics_tables(statistics)
+        tables |= statistics_tables(statistics) | ahead_tables(statistics, common.protocol)
         tables |= recovery_tables(records, results)
         tables |= schedule_tables(merged_answers(runs, union, results, requested))
         verdicts = read_schedules_table(tables["schedules"])

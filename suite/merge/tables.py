@@ -21,6 +21,8 @@ from suite.store.schema import CellRecord
 
 AGAIN = {
     "statistics",
+    "ahead",
+    "ahead_of_each",
     "blind_comparison",
     "ranking",
     "first_errors",

@@ -466,8 +466,10 @@ NUMBERS = {
     "p": "two-sided p of the difference, exact (of a mean IoU by random exchanges), uncorrected; "
     "in `mantel_test` of `rho`; in `retrained_ranking` of `concordance`, one-sided, over all "
     "orders of the methods",
-    "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test",
-    "comparisons": "comparisons at one budget, for which interval and `p_holm` are corrected",
+    "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test; in "
+    "`ahead_of_each` over backbones and budgets",
+    "comparisons": "comparisons at one budget, for which interval and `p_holm` are corrected; in "
+    "`ahead_of_each` rows of the table, for which `p_holm` is",
     "only_method_correct": "images on which the method is right more often than the "
     "reference, or has the larger mean IoU",
     "only_reference_correct": "images on which it is right less often, or has the smaller one",
@@ -605,6 +607,16 @@ TABLES = {
         "a group against the best of the group above",
         f"backbone budget group label reference top1 top1_low top1_high {DIFFERENCE} p p_holm "
         "comparisons significant unsettled seeds images",
+    ),
+    "ahead": _table(
+        "the first method that was named, less another one, or less a smaller image, at one budget",
+        f"backbone budget label reference top1 other_top1 {DIFFERENCE} interval p images",
+    ),
+    "ahead_of_each": _table(
+        "the first method that was named, less the best of the others at one budget; `p` is the "
+        "largest of all others, each of which it has to be ahead of",
+        f"backbone budget label reference {DIFFERENCE} p p_holm comparisons significant methods "
+        "images",
     ),
     "token_matched": _table(
         "a method by equal counts of tokens beside equal FLOPs, at the budget of the headline",
