@@ -38,6 +38,7 @@ Timm = Annotated[
         "empty: the ViT of nearest FLOPs."
     ),
 ]
+Images = Annotated[int, typer.Option(min=1, help="Images of noise that every cell sees.")]
 HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
 # What was an option is a sub-command now; commands in notes and scripts go on working.
 OLD_FLAGS = {
@@ -176,6 +177,29 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures(rows, cuda_models.answer(rows), *tables)
 
 
+@measurement(
+    "backbones",
+    "methods",
+    "budgets",
+    "batches",
+    "precisions",
+    "kernel",
+    "rounds",
+    methods=("all",),
+    budgets=(0.2, 0.3, 0.4, 0.5, 0.6),
+    batches=(500,),
+    rounds=3,
+)
+def engine(spec: BenchSpec, device: str, images: Images = 2000) -> Iterator[Measured]:
+    """Measure a run's rate under many cells beside that of the same models called alone."""
+    from suite.bench.engine import answer, measure_engine, table
+
+    rows = []
+    for row in measure_engine(spec, device, images, notify):
+        rows.append(row)
+        yield _figures(rows, answer(rows), table(rows))
+
+
 @measurement("backbones", "batches", "precisions", "kernel", "rounds", batches=(32,))
 def vit(spec: BenchSpec, device: str, timm: Timm = "") -> Iterator[Measured]:
     """Measure dense backbones beside timm's ViT of nearest FLOPs, in the same rounds."""
@@ -212,6 +236,7 @@ BENCHES = {
     "kernels": kernels,
     "reduction": reduction,
     "models": models,
+    "engine": engine,
     "vit": vit,
     "tiles": tiles,
 }

@@ -31,6 +31,10 @@ class Opened:
     datasets: dict[tuple[str | None, ...], Dataset] = field(default_factory=dict)
     models: dict[tuple[str | None, ...], Backbone] = field(default_factory=dict)
 
+    def keep(self, spec: RunSpec, dataset: Dataset) -> None:
+        """Use `dataset` as the data of `spec`, whose name for them need mean nothing."""
+        self.datasets[_data_key(spec)] = dataset
+
     def dataset(self, spec: RunSpec) -> Dataset:
         """The data of `spec`, opened now if they were not before."""
         key = _data_key(spec)
