@@ -26,11 +26,6 @@ class Streams(NamedTuple):
     owner: Tensor
     position: Tensor
 
-    @property
-    def features(self) -> Tensor:
-        """The sum of both streams (B, L, C)."""
-        return self.residual + self.branch
-
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -39,7 +34,7 @@ class Reading:
     Where the map was halved before, a cell of the halved map counts as an original token: its first
     one stands for it.
 
-    ``features`` (B, L, C)   sum of both streams
+    ``features`` (B, L, C)   sum of both streams, or the branch alone
     ``owner``    (B, L0)     index of the token that each original one is part of, -1 if dropped
     ``position`` (B, L), ``special`` (B, S), ``grid``  as those of a TokenSequence
     ``row``      (B, L0)     where the memory's `rows` have the last features of a dropped token
@@ -65,12 +60,14 @@ class Memory:
     ``rows``      by width C, (B, R, C) each: features of tokens before they left, a tensor a site
     ``readings``  by level, those that have been passed
     ``before``    the tokens when they were last looked at: whoever is missing has left since
+    ``branch``    whether the branch alone is read, without the residual
     ``undo``      what dropped tokens become at the end: a fill of `backbones.unreduce`
     """
 
     levels: frozenset[int]
     row: Tensor
     before: Streams
+    branch: bool = False
     undo: Fill = "frozen"
     rows: Mapping[int, tuple[Tensor, ...]] = field(default_factory=dict)
     readings: Mapping[int, Reading] = field(default_factory=dict)
@@ -97,7 +94,9 @@ class Memory:
         dropped = now.owner.gather(1, before.position) < 0
         order = dropped.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
         gone = order[:, :count, None].expand(-1, -1, width)
-        kept = before.residual.gather(1, gone) + before.branch.gather(1, gone)
+        kept = before.branch.gather(1, gone)
+        if not self.branch:
+            kept = before.residual.gather(1, gone) + kept
         rank = torch.empty_like(order)
         rank.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
         newly = (before.owner >= 0) & (now.owner < 0)
@@ -132,7 +131,8 @@ class Memory:
             owner, row = owner[:, first.flatten()], row[:, first.flatten()]
             grid = (frames, *first.shape)
         whole = now.position.shape[1] == owner.shape[1]
-        reading = Reading(now.features, owner, now.position, special, grid, row, whole)
+        features = now.branch if self.branch else now.residual + now.branch
+        reading = Reading(features, owner, now.position, special, grid, row, whole)
         return replace(self, readings={**self.readings, level: reading})
 
     def pick_images(self, rows: Tensor, before: Streams) -> Memory:

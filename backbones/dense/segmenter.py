@@ -61,8 +61,18 @@ class Segmenter(Backbone):
 
     task: ClassVar[Literal["classification", "segmentation"]] = "segmentation"
 
-    def __init__(self, name: str, body: Backbone, levels: Sequence[int], head: Head) -> None:
-        """`levels` are numbers of blocks, after which tokens are read."""
+    def __init__(
+        self,
+        name: str,
+        body: Backbone,
+        levels: Sequence[int],
+        head: Head,
+        branch: bool = False,
+    ) -> None:
+        """`levels` are numbers of blocks, after which tokens are read.
+
+        Read is the sum of both streams, or the `branch` alone: what the block has made of them.
+        """
         super().__init__()
         shape = body.describe()
         if shape.frames > 1 or shape.rectangle is None:
@@ -77,6 +87,7 @@ class Segmenter(Backbone):
         self.backbone = body
         self.decode_head = head
         self.levels = tuple(levels)
+        self.branch = branch
         # A tuple keeps the blocks unregistered: their parameters are the body's already.
         self._blocks = tuple(
             ReadBlock(block, i + 1, 2 ** shape.stage(i)) for i, block in enumerate(body.blocks)
@@ -95,8 +106,8 @@ class Segmenter(Backbone):
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """Normalised images (B, 3, S, S) to the input of block 0, tracked, with a memory."""
         tokens = self.backbone.embed(images, image_index).tracked()
-        row = torch.full_like(tokens.position, -1)
-        return replace(tokens, memory=Memory(frozenset(self.levels), row, tokens.streams))
+        row, levels = torch.full_like(tokens.position, -1), frozenset(self.levels)
+        return replace(tokens, memory=Memory(levels, row, tokens.streams, self.branch))
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes, h, w) on the head's map, after the reduction is undone."""
@@ -164,9 +175,10 @@ class Segmenter(Backbone):
         sides = [shape.rectangles[level - 1] for level in self.levels]
         work = self.decode_head.work(sides)
         # the sum of both streams 1 a channel, LayerNorm 7
+        of_value = 0 if self.branch else 8
         reading = 0
         for level, (rows, columns) in zip(self.levels, sides, strict=True):
-            reading += 8 * rows * columns * shape.width(level - 1)
+            reading += of_value * rows * columns * shape.width(level - 1)
         work = work._replace(elementwise=work.elementwise + reading)
         return replace(shape, name=self.name, classes=self.decode_head.classes, readout=work)
 

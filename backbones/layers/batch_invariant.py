@@ -90,6 +90,14 @@ def gelu(images: Tensor) -> Tensor:
     return convolve(partial(_onednn_convolution, same, "gelu"), images)
 
 
+class Gelu(nn.Module):
+    """The exact GELU of maps, which does not depend on the batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Activate (B, C, H, W)."""
+        return gelu(images)
+
+
 def _is_masked(images: Tensor) -> bool:
     """Whether oneDNN activates `images`: in fp32 inference on a CPU."""
     # torch computes the last numbers of a tensor, which are not a whole vector, by another

@@ -15,10 +15,18 @@ from torch import nn
 from backbones.base import Backbone
 from backbones.config import with_overrides
 from backbones.dense.heads import ConvHead, Head, LinearHead
+from backbones.dense.pyramid_head import PyramidHead, rescaling
 from backbones.dense.segmenter import Segmenter, spaced_levels
 from backbones.dense.uper_head import UPerHead
 from backbones.models.plainmamba import PlainMamba
-from backbones.models.sizes import FAMILIES, SEGMENTERS, UPERNETS, SegmenterConfig
+from backbones.models.sizes import (
+    FAMILIES,
+    SEGMENTERS,
+    UPERNETS,
+    VIM_UPERNETS,
+    SegmenterConfig,
+)
+from backbones.models.vim import create_body
 from backbones.models.vmamba import VMamba
 
 OWN = ("classes", "channels")  # settings of the head
@@ -27,23 +35,28 @@ OWN = ("classes", "channels")  # settings of the head
 def create(name: str, **overrides: Any) -> Segmenter:
     """Build the segmenter called `name`; overrides but those of the head are of its body."""
     own = {key: value for key, value in overrides.items() if key in OWN}
-    config = with_overrides((SEGMENTERS | UPERNETS)[name], name, own)
+    config = with_overrides((SEGMENTERS | UPERNETS | VIM_UPERNETS)[name], name, own)
     settings = {"image_size": config.image_size} if config.image_size else {}
     settings |= {key: value for key, value in overrides.items() if key not in own}
-    body = body_of(config.body, settings)
+    body = body_of(config, settings)
     halvings = body.describe().halvings
     # in stages the last block before each halving
     levels = (*halvings, body.depth) if halvings else spaced_levels(body.depth, config.levels)
-    model = Segmenter(name, body, levels, head_of(config, body, levels))
+    head = head_of(config, body, levels)
+    model = Segmenter(name, body, levels, head, branch=config.head == "pyramid")
     if config.slides:
         model.inference = "slide"
     return model
 
 
-def body_of(name: str, settings: dict[str, Any]) -> Backbone:
-    """The backbone called `name`, without the classifier that a segmenter does not read."""
-    (family,) = (family for family, names in FAMILIES.items() if name in names)
-    body: Backbone = import_module(f"backbones.models.{family}").create(name, **settings)
+def body_of(config: SegmenterConfig, settings: dict[str, Any]) -> Backbone:
+    """The body of a configuration, without the classifier that a segmenter does not read."""
+    body: Backbone
+    if config.head == "pyramid":
+        body = create_body(config.body, **settings)
+    else:
+        (family,) = (family for family, names in FAMILIES.items() if config.body in names)
+        body = import_module(f"backbones.models.{family}").create(config.body, **settings)
     if isinstance(body, VMamba):
         del body.classifier
     else:
@@ -58,6 +71,11 @@ def head_of(config: SegmenterConfig, body: Backbone, levels: Sequence[int]) -> H
         return LinearHead(widths, config.classes)
     if config.head == "conv":
         return ConvHead(widths, config.classes)
+    if config.head == "pyramid":
+        rescalers = rescaling(widths[0])
+        for number, module in enumerate(rescalers, start=1):
+            body.add_module(f"fpn{number}", module)
+        return PyramidHead(widths[0], config.classes, config.channels, rescalers)
     return UPerHead(widths, config.classes, config.channels, norms_of(body, levels))
 
 

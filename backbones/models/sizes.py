@@ -37,6 +37,18 @@ class MambaConfig(SequenceConfig):
 
 
 @dataclass(frozen=True)
+class VimBodyConfig(MambaConfig):
+    """One size of Vim without class token, the body of its segmentation.
+
+    ``shifted``  whether of positions with a row for a class token the first row is left out, as in
+                 the release, and not that in the middle: then half of the patches get the row of
+                 the next one, and one that of the class token
+    """
+
+    shifted: bool = False
+
+
+@dataclass(frozen=True)
 class ClipConfig(MambaConfig):
     """One size of a video model, for clips of `frames` frames; by default for Kinetics-400."""
 
@@ -170,7 +182,7 @@ class ViTConfig:
 class SegmenterConfig:
     """One segmenter: its body, a backbone of this file, and its head.
 
-    ``head``        linear, conv or upernet
+    ``head``        linear, conv, upernet, or pyramid: UPerNet's behind maps of four resolutions
     ``levels``      at how many blocks tokens are read, evenly spaced up to the last; of a body in
                     stages at the end of each
     ``channels``    of UPerNet's head
@@ -280,6 +292,13 @@ SEGMENTERS = {
 UPERNETS = {
     f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512, slides=True)
     for body in (*PLAINMAMBA, "vmamba_tiny", "vmamba_small", "vmamba_base")
+}
+# Vim's, as DyVM trains both sizes; no trained weights are published, so they are in no list
+VIM_UPERNETS = {
+    f"vim_{size}_upernet": SegmenterConfig(
+        f"vim_{size}", "pyramid", 4, classes=150, channels=dim, image_size=512, slides=True
+    )
+    for size, dim in (("tiny", 192), ("small", 384))
 }
 
 # by the module of `backbones.models` whose `create` builds them

@@ -25,6 +25,7 @@ from backbones.common.errors import UserError
 from backbones.config import with_overrides
 from backbones.layers import batch_invariant
 from backbones.layers.attention import MlpHalf
+from backbones.layers.batch_invariant import Gelu
 from backbones.layers.cross_mixer import TAPS, TRACED
 from backbones.layers.cross_scan import DIRECTIONS
 from backbones.layers.norm import layer_norm
@@ -50,14 +51,6 @@ def new_stem(dim: int) -> nn.Sequential:
         ("7", ChannelNorm(dim)),
     ]
     return nn.Sequential(OrderedDict(layers))
-
-
-class Gelu(nn.Module):
-    """The exact GELU of maps, which does not depend on the batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Activate (B, C, H, W)."""
-        return batch_invariant.gelu(x)
 
 
 class Stage(nn.Module):

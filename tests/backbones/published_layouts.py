@@ -193,6 +193,22 @@ def uper_head(widths: tuple[int, ...], channels: int, classes: int) -> Table:
     }
 
 
+def pyramid_upernet(dim: int, depth: int, grid: int = 32, classes: int = 150) -> Table:
+    """Vim with UPerNet (seg of hustvl/Vim and of NUS-HPC-AI-Lab/DyVM) in OpenMMLab's names."""
+    table: Table = {f"backbone.{name}": shape for name, shape in blocks(dim, depth).items()}
+    table |= {
+        "backbone.pos_embed": (1, grid**2, dim),
+        "backbone.patch_embed.proj.weight": (dim, 3, 16, 16),
+        **norm2d("backbone.fpn1.1", dim),
+    }
+    for layer in ("fpn1.0", "fpn1.3", "fpn2.0"):
+        table |= {
+            f"backbone.{layer}.weight": (dim, dim, 2, 2),
+            f"backbone.{layer}.bias": (dim,),
+        }
+    return table | uper_head((dim,) * 4, dim, classes)
+
+
 def auxiliary(dim: int, channels: int = 256, classes: int = 150) -> Table:
     """The head that serves training alone, in the same files."""
     at = "auxiliary_head."

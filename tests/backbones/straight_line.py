@@ -3,6 +3,8 @@
 Slow and in whatever precision the weights have; state dicts are those of the published checkpoints.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -57,8 +59,10 @@ def patch_rows(state: State, image: Tensor, stride: int) -> list[Tensor]:
     return tokens
 
 
-def through_blocks(state: State, hidden: Tensor, depth: int, share: float) -> Tensor:
-    """All blocks and the final norm on tokens (L, C); `share` scales the sum of directions."""
+def branches(
+    state: State, hidden: Tensor, depth: int, share: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Both streams behind each block, of tokens (L, C); `share` scales the sum of directions."""
     residual = torch.zeros_like(hidden)
     for layer in range(depth):
         at = f"layers.{layer}.mixer."
@@ -68,6 +72,12 @@ def through_blocks(state: State, hidden: Tensor, depth: int, share: float) -> Te
         forward = scanned(state, at, "", x, z)
         backward = scanned(state, at, "_b", x.flip(0), z.flip(0)).flip(0)
         hidden = (forward + backward) * share @ state[f"{at}out_proj.weight"].T
+        yield residual, hidden
+
+
+def through_blocks(state: State, hidden: Tensor, depth: int, share: float) -> Tensor:
+    """All blocks and the final norm on tokens (L, C)."""
+    *_, (residual, hidden) = branches(state, hidden, depth, share)
     return rms(residual + hidden, state["norm_f.weight"])
 
 
