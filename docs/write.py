@@ -31,6 +31,7 @@ from suite.terminal.findings import Findings, print_findings
 from suite.terminal.results_table import results_tables
 
 sys.path.insert(0, str(Path(__file__).parent))
+import ahead
 import answers
 import code_tables
 import tried
@@ -159,9 +160,12 @@ def environment() -> jinja2.Environment:
     made.globals |= {"run": cache(answers.read), "tried": cache(tried.tried), "claim": claim}
     made.globals |= {"SCHEDULES": tried.SCHEDULES, "largest_lead": largest_lead}
     made.globals |= {"verdict_of": verdict_of, "example": example, "doc": doc, "printed": printed}
+    made.globals |= {"stored": cache(ahead.stored), "claims_of": cache(ahead.claims_of)}
+    made.globals |= {"GOAL": ahead.GOAL, "HELD_OUT": ahead.HELD_OUT}
     made.globals |= {name: getattr(code_tables, name) for name in code_tables.__all__}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
-    made.filters |= {"change": change}
+    made.filters |= {"change": change, "lead_words": ahead.lead_words, "p_words": ahead.p_words}
+    made.filters |= {"reading": ahead.reading_name}
     return made
 
 

@@ -63,3 +63,45 @@ def test_stored_answers_are_bits_and_the_numbers_follow_from_them(write: ModuleT
     mine = np.unpackbits(np.frombuffer(bits, np.uint8))[:2000].astype(bool)
     difference = (int((mine & ~other).sum()) - int((other & ~mine).sum())) / 2000
     assert main.difference("mtr", "tome", 0.4).difference == pytest.approx(difference)
+
+
+def test_the_page_of_our_own_method_is_written_from_a_reading(
+    write: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MTR stands for our own method, in answers that are stored.
+    monkeypatch.setattr(write.ahead, "OWN", "mtr")
+    main = write.answers.read("main")
+    found = write.ahead.claims_of(["main"])
+    mambas = [name for name in main.about["backbones"] if name != "deit_nano"]
+    assert len(found) == 3 * len(mambas)
+    first = found[0]
+    published = {row.reference for row in first.each}
+    assert {"evit", "utr"} < published
+    assert not published & {"mtr", "delta", "random", "downsample", "activation"}
+    p_values = []
+    for label in published:
+        row = main.difference("mtr", label, first.budget, first.backbone)
+        p_values.append(row.p if row.difference > 0 else 1.0)
+    assert first.p == max(p_values)
+    assert first.comparisons == len(found)
+
+    made = write.environment()
+    made.globals["stored"] = {"own_garments": main}.get
+    made.globals["claims_of"] = lambda names: found if "own_garments" in names else []
+    page = made.get_template("own-method.md").render()
+    best = first.best
+    lead = f"{100 * best.difference:+.1f} [{100 * best.difference_low:+.1f}, "
+    row = f"| {first.backbone} | -20 % | {100 * best.accuracy:.1f} | {best.reference}: "
+    assert f"{row}{100 * best.reference_accuracy:.1f} | {lead}" in page
+    assert "the three nano backbones | read once" in page
+    assert "`vim_nano_64` trained on them alone | not read yet" in page
+    # Nothing of it stands on a page before it is read.
+    made.globals["stored"] = lambda name: None
+    before = made.get_template("own-method.md").render()
+    assert "## The reading" not in before
+
+
+def test_a_reading_names_the_weights_of_another_seed(write: ModuleType) -> None:
+    name = "vim_nano[weights=vim_nano.safetensors]"
+    assert write.ahead.reading_name(name) == "vim_nano, another seed"
+    assert write.ahead.reading_name("vim_nano_64") == "vim_nano_64"

@@ -29,10 +29,10 @@ HEADS = {
 TEXTS = {"backbone", "reference", "p"}
 READING = (
     "At each budget of each backbone the method has to be ahead of all others of the same FLOPs, "
-    "each at its own setting: the largest of the exact paired tests' p is the p of that, without "
-    "correction for their number, and Holm's correction is over budgets and backbones. Intervals "
-    "are paired, of 95 %, and not corrected. Methods of other FLOPs, such as a smaller image, are "
-    "not tested."
+    "or of more, each at its own setting: the largest of the exact paired tests' p is the p of "
+    "that, without correction for their number, and Holm's correction is over budgets and "
+    "backbones. Intervals are paired, of 95 %, and not corrected. Methods of fewer FLOPs are not "
+    "tested, and a smaller image is no method that has to be beaten."
 )
 
 

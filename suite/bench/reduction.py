@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ from suite.plan.settings import choose_settings
 class ReductionRow(NamedTuple):
     """One method at one budget: milliseconds a sample, dense, reduced, and for the reduction.
 
-    ``kind``  whether samples are images or clips of videos
+    ``kind``       whether samples are images or clips of videos
+    ``precision``  of weights and activations
     """
 
     backbone: str
@@ -34,6 +36,7 @@ class ReductionRow(NamedTuple):
     reduction_ms: float
     flops_share: float
     kind: str = "images"
+    precision: str = "fp32"
 
     @property
     def share(self) -> float:
@@ -50,8 +53,8 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
     """Time every method at every budget, at the last batch size, on random weights and images."""
     methods = parse_all(spec.methods)
     batch = spec.batches[-1]
-    for name, text in spec.named.items():
-        model = random_model(text, spec, spec.precisions[0], device)
+    for (name, text), precision in product(spec.named.items(), spec.precisions):
+        model = random_model(text, spec, precision, device)
         images = random_images(model, batch, device)
         # the dense cell is the first
         common = spec.run_spec()
@@ -78,6 +81,7 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
                 reduction_ms=ms[f"{cell.key} alone"],
                 flops_share=cell.plan.flops.reduction / cell.plan.total["flops"],
                 kind="videos" if model.frames > 1 else "images",
+                precision=precision,
             )
 
 
@@ -87,6 +91,7 @@ def table(rows: list[ReductionRow]) -> Table:
     columns = {
         "backbone": "{row.backbone}",
         "method": "{row.method}",
+        "precision": "{row.precision}",
         "FLOPs removed": "{row.budget:.0%}",
         "dense ms/{samples}": "{row.dense_ms:.2f}",
         "reduced ms/{samples}": "{row.reduced_ms:.2f}",

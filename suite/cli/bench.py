@@ -152,7 +152,10 @@ def kernels(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures([limits, *rows], cuda_kernels.answer(rows), table)
 
 
-@measurement("backbones", "methods", "budgets", "batches", "rounds", budgets=(0.4,), batches=(32,))
+REDUCTION = ("backbones", "methods", "budgets", "batches", "precisions", "rounds")
+
+
+@measurement(*REDUCTION, budgets=(0.4,), batches=(32,))
 def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the share of a pass that the reduction itself takes."""
     from suite.bench.reduction import measure_reduction, table

@@ -1,8 +1,9 @@
 """Whether one method is ahead of each of its rivals, at every budget of every backbone.
 
 At one budget all rivals must be beaten, so that the largest of their p is the p of the claim and
-none is corrected for their number (an intersection-union test: Berger 1982). Holm's correction is
-over the claims: the budgets of all backbones.
+none is corrected for their number (an intersection-union test: Berger 1982). A rival that does more
+work than the method counts, too; one that does less is left out. Holm's correction is over the
+claims: the budgets of all backbones.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Claim:
 
     ``each``         the lead over each rival, the best first, with 95 % intervals, not corrected
     ``smaller``      the lead over a smaller image, likewise; None without one
-    ``rivals``       rivals of the same work, over which the claim is
+    ``rivals``       rivals of no less work, over which the claim is
     ``p``            the largest of theirs, 1 where the method is not ahead
     ``p_holm``       after Holm's correction over ``comparisons`` claims
     """
@@ -53,7 +54,7 @@ class Claim:
 
     @property
     def best(self) -> Comparison:
-        """The lead over the rival of the same work that keeps most."""
+        """The lead over the rival of no less work that keeps most."""
         return next(row for row in self.each if row.p is not None)
 
     @property
@@ -66,15 +67,16 @@ class Claim:
 def claims(contests: Sequence[Contest]) -> list[Claim]:
     """The claim of each contest, Holm-corrected over all of them.
 
-    Without those in which no rival does the same work.
+    Without those in which all rivals do less work.
     """
     found = []
     for contest in contests:
         ordered = sorted(contest.rivals, key=lambda rival: -rival.accuracy)
-        each = tuple(compare(contest.method, rival) for rival in ordered)
+        each = tuple(compare(contest.method, rival, more_work=True) for rival in ordered)
         p_values = [p_ahead(row, row.p) for row in each if row.p is not None]
         if p_values:
-            smaller = compare(contest.method, contest.smaller) if contest.smaller else None
+            image = contest.smaller
+            smaller = compare(contest.method, image, more_work=True) if image else None
             label = contest.method.label
             place = contest.backbone, contest.budget, label
             found.append(Claim(*place, each, smaller, len(p_values), max(p_values)))

@@ -288,9 +288,11 @@ def test_bench_reduction_takes_all_methods_that_reduce(small: Specs, capsys: Out
 
 def test_bench_reduction_times_the_look_of_a_view(capsys: Out) -> None:
     line = "bench reduction --backbone vim_nano --methods crop-shrink --budget 0.4 --batch-size 2"
-    assert run([*line.split(), "--rounds", "1", "--threads", "1", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert 0 < row["reduction_ms"] < row["reduced_ms"]
+    line += " --precision fp32,fp64 --rounds 1 --threads 1 --json"
+    assert run(line.split()) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["precision"] for row in rows] == ["fp32", "fp64"]
+    assert all(0 < row["reduction_ms"] < row["reduced_ms"] for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -73,18 +73,24 @@ def test_the_best_rival_is_named_and_its_lead_is_that_of_the_images() -> None:
     assert [row.reference for row in first.each] == ["a", "b"]
 
 
-def test_what_does_other_work_is_shown_and_not_tested() -> None:
-    rivals = [hits("a", 0.7, 2), hits("far", 0.95, 3, removed=0.385)]
+def test_what_does_less_work_is_shown_and_not_tested() -> None:
+    rivals = [hits("a", 0.7, 2), hits("far", 0.95, 3, removed=0.415)]
     (claim,) = claims(
-        [Contest("net", 0.4, hits("own", 0.9, 1), rivals, hits("downsample", 0.95, 5, 0.38))]
+        [Contest("net", 0.4, hits("own", 0.9, 1), rivals, hits("downsample", 0.95, 5, 0.42))]
     )
     assert (claim.rivals, claim.best.reference, claim.shown) == (1, "a", True)
     assert [row.p is None for row in claim.each] == [True, False]
     assert claim.smaller is not None
     assert claim.smaller.difference < 0
     assert claim.smaller.p is None
-    # Nothing can be claimed over methods that all do other work.
+    # Nothing can be claimed over methods that all do less work.
     assert claims([Contest("net", 0.4, hits("own", 0.9, 1), rivals[1:])]) == []
+
+
+def test_a_rival_that_does_more_work_has_to_be_beaten_too() -> None:
+    rivals = [hits("a", 0.7, 2), hits("storm", 0.95, 3, removed=0.385)]
+    (claim,) = claims([Contest("net", 0.4, hits("own", 0.9, 1), rivals)])
+    assert (claim.rivals, claim.best.reference, claim.p, claim.shown) == (2, "storm", 1.0, False)
 
 
 def test_other_images_are_refused() -> None:
