@@ -54,6 +54,7 @@ def stack_panel(maps: Maps) -> Row:
         "unit": maps.unit,
         "diverging": maps.diverging,
         "names": list(maps.names),
+        "middle": maps.middle,
         "short": distinct_names(maps.names),
     }
 

@@ -35,6 +35,7 @@ class Maps:
     ``shared``     one colour scale for all rows; else each row has its own, over all its layers
     ``names``      where a map is no image but a square table, such as of methods: the names of its
                    rows and columns
+    ``middle``     where places are offsets, the row and column of the one that is none
     """
 
     rows: tuple[str, ...]
@@ -44,6 +45,7 @@ class Maps:
     diverging: bool = False
     shared: bool = True
     names: tuple[str, ...] = ()
+    middle: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse shapes that contradict each other."""

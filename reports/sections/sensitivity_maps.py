@@ -29,7 +29,6 @@ NEEDS = {
         "row",
         "col",
         "removal_loss",
-        "removal_margin",
         "removal_flip",
         "removal_kl",
         "removal_rank",
@@ -76,6 +75,11 @@ MAPPED = {
         "How often the loss of one token flips the prediction",
     ),
 }
+PIXELS = (
+    "share of pixels whose class changes",
+    False,
+    "How many pixels the loss of one token changes",
+)
 # Columns of the table of correlations with nearness.
 NEARNESS = {
     "Near the centre": {"nearness": "centre", "given": ""},
@@ -91,6 +95,10 @@ NOTE = (
     "what is called an estimate is estimated. A zeroed token stays in the sequence, so that a "
     "scan's state still decays there."
 )
+OF_PIXELS = (
+    "The loss and the KL are means over an image's pixels, and the answer is that of its pixels: "
+    "a prediction, wherever predictions are counted, is the class of a pixel."
+)
 
 
 def section(report: ReportData, frames: Frames) -> Section | None:
@@ -102,7 +110,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     parts = by_backbone(maps)
     figures = []
     for part in parts:
-        figures += _effect_maps(part)
+        figures += _effect_maps(part, report.run.task)
     if "sensitivity_profile" in frames:
         profile = frames["sensitivity_profile"]
         figures += [_profile_figure(part.of(profile)) for part in parts]
@@ -116,7 +124,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         sentence=" ".join(map(_sentence, parts)),
         figures=tuple(figures),
         tables=tuple(tables),
-        notes=(NOTE,),
+        notes=(NOTE, *([OF_PIXELS] if report.run.task == "segmentation" else [])),
         brief=" ".join(map(_brief, parts)),
     )
 
@@ -142,10 +150,14 @@ def _sentence(part: BackbonePart) -> str:
     )
 
 
-def _effect_maps(part: BackbonePart) -> list[Drawing]:
-    """Return a figure of maps for each effect."""
+def _effect_maps(part: BackbonePart, task: str) -> list[Drawing]:
+    """Return a figure of maps for each effect that was measured."""
     figures: list[Drawing] = []
-    for effect, (unit, diverging, title) in MAPPED.items():
+    mapped = MAPPED | {"flip": PIXELS} if task == "segmentation" else MAPPED
+    for effect, (unit, diverging, title) in mapped.items():
+        # Classes of pixels have no margin.
+        if f"removal_{effect}" not in part.rows:
+            continue
         # Which rows of maps this effect has.
         kinds = {}
         for kind, name in KINDS.items():

@@ -19,7 +19,7 @@ SCHEMA: Literal[4] = 4
 EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
 SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-4")
-CLASSIFIERS = ("vim_nano",)  # the default backbones
+CLASSIFIER = "vim_nano"  # the default backbone
 SEGMENTER = "vim_nano_conv"  # the one of segmentation
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
@@ -34,13 +34,18 @@ def positive_or_all(value: Any) -> Any:
     return value
 
 
-def with_segmenter(values: Any) -> Any:
-    """Settings of segmentation with a backbone that has such a head, where none was named."""
+def with_segmenter(values: Any, field: str = "backbones") -> Any:
+    """Settings of segmentation with a backbone that has such a head, where none was named.
+
+    They name backbones in this `field`: several, or one.
+    """
     # One that was named is never replaced.
     if not isinstance(values, dict) or values.get("task") != "segmentation":
         return values
-    given = tuple(values.get("backbones", CLASSIFIERS))
-    return values if given != CLASSIFIERS else {**values, "backbones": (SEGMENTER,)}
+    given = values.get(field, CLASSIFIER)
+    if given == CLASSIFIER or (not isinstance(given, str) and tuple(given) == (CLASSIFIER,)):
+        return {**values, field: (SEGMENTER,) if field == "backbones" else SEGMENTER}
+    return values
 
 
 class Specification(BaseModel):
@@ -87,7 +92,7 @@ class RunSpec(Specification):
     class-token, direction, similarity, size, undo, or all. Undo is of segmentation."""
     task: TaskName = "classification"
     """classification (of images) or segmentation (of pixels), by a backbone with such a head."""
-    backbones: tuple[str, ...] = CLASSIFIERS
+    backbones: tuple[str, ...] = (CLASSIFIER,)
     """Backbones, comma-separated, settings in brackets, or of a file:
     'vim_nano,vim_tiny[image_size=448],file.py:NAME'."""
     checkpoint: str = "bundled"

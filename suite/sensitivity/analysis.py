@@ -27,6 +27,7 @@ from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
+from suite.sensitivity.pixel_tables import pixels_table, reach_table
 from suite.sensitivity.probe import (
     ProbeSettings,
     ProbeTables,
@@ -52,6 +53,7 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.results import Results
+from suite.store.schema import TASKS
 from suite.system.durations import duration
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
@@ -89,7 +91,8 @@ def run_sensitivity(
     beginning = begun(prepared, spec, folder, resume, fail_fast, skip_damaged)
     with beginning as (prepared, store, recorded):
         images = prepared.indices.tolist()
-        probes = ProbeStore(store, probe_digest(prepared, recorded), prepared.seen)
+        task = prepared.dataset.task
+        probes = ProbeStore(store, probe_digest(prepared, recorded), prepared.seen, task)
         # Say where the results go and what an interrupted run has left.
         done, total = count_existing(prepared, store)
         missing = [index for index in images if not probes.exists(index)]
@@ -177,9 +180,10 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
 def class_positions(model: Backbone, length: int, count: int) -> torch.Tensor:
     """Spread `count` positions evenly over the sequence, and add the class token's own.
 
-    Empty unless the backbone has exactly one special token: several cannot move independently.
+    Empty unless the backbone has exactly one special token, since several cannot move
+    independently, and reads its answer from it: classes of pixels are read from the patches.
     """
-    if len(model.special_places) != 1 or not count:
+    if len(model.special_places) != 1 or not count or model.task == "segmentation":
         return torch.empty(0, dtype=torch.long)
     spread = np.linspace(0, length - 1, count).round()
     positions = np.union1d(spread.astype(np.int64), model.special_places)
@@ -206,7 +210,8 @@ def conclude(
     # All of them are on disk now, whichever process probed them.
     images = [probes.read(index) for index in prepared.indices.tolist()]
     frames = image_tables(spec.called, model, images)
-    results = Results(store, prepared.shards)
+    data = prepared.dataset
+    results = Results(store, prepared.shards, TASKS[data.task], len(data.classes))
     frames["sensitivity_methods"] = methods_table(prepared, results, failures)
     frames["sensitivity_kept"] = kept_table(prepared, results, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
@@ -232,9 +237,11 @@ def image_tables(
     images: Sequence[ProbeTables],
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables over `images`, by the name they are stored under."""
-    tokens, groups, placements = zip(*images, strict=True)
+    tokens = [image.tokens for image in images]
+    groups, placements = [image.groups for image in images], [image.placements for image in images]
+    pixels = [image.pixels for image in images if image.pixels is not None]
     arrays = TokenArrays.stack(backbone, tokens, square_grid(model), model.special_places)
-    return {
+    frames = {
         "sensitivity_map": map_table(arrays),
         "sensitivity_profile": profile_table(arrays),
         "sensitivity_agreement": agreement_table(arrays),
@@ -243,3 +250,7 @@ def image_tables(
         "sensitivity_groups": effects_table(backbone, groups, ["block", "ranking", "window"]),
         "sensitivity_placements": effects_table(backbone, placements, ["block", "position"]),
     }
+    if pixels:
+        frames["sensitivity_pixels"] = pixels_table(backbone, pixels)
+        frames["sensitivity_reach"] = reach_table(arrays, pixels)
+    return frames

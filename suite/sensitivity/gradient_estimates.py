@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
-from suite.evaluation.outcomes import loss_and_margin
 
 
 def gradient_estimates(
     model: Backbone,
     embedded: TokenSequence,
-    labels: Tensor,
+    measures: Callable[[Tensor], Mapping[str, Tensor]],
     layers: Sequence[int],
 ) -> dict[str, Tensor]:
     """Estimate the effect of each token entering each of `layers`, (layers, B, L) in fp64.
 
-    With x a token (the sum of its two streams) and g the gradient of the loss or the margin there:
+    `measures` gives the loss (B,) of logits under the name ``loss``, and perhaps the ``margin``.
+    With x a token (the sum of its two streams) and g the gradient of either there:
 
     ``estimate_loss``, ``estimate_margin``
         -g·x, the first-order change when x goes to 0 (gradient times activation: Molchanov et al.,
@@ -30,8 +30,8 @@ def gradient_estimates(
     ``bound_loss``
         |g| |x|, the largest first-order change of the loss for any step of length |x|
 
-    It takes one forward pass and one backward pass each for the loss and the margin. `embedded`
-    enters block 0 and must not come from inference mode; `labels` (B,) are on its device.
+    It takes one forward pass and one backward pass for each measure. `embedded` enters block 0 and
+    must not come from inference mode.
     """
     with torch.enable_grad():
         tokens = embedded
@@ -44,16 +44,11 @@ def gradient_estimates(
                 probes.append(torch.zeros_like(tokens.branch, requires_grad=True))
                 tokens = replace(tokens, branch=tokens.branch + probes[-1])
             tokens = model.run(tokens, block, block + 1)
-        logits = model.readout(tokens)
-        loss, margin = loss_and_margin(logits, logits.log_softmax(1), labels)
-        loss_gradients = torch.autograd.grad(loss.sum(), probes, retain_graph=True)
-        margin_gradients = torch.autograd.grad(margin.sum(), probes)
+        gradients = {}
+        for name, values in measures(model.readout(tokens)).items():
+            gradients[name] = torch.autograd.grad(values.sum(), probes, retain_graph=True)
     # fp64, since the products nearly cancel over the channels where a norm follows.
     x = torch.stack(activations).double()
-    by_loss = torch.stack(loss_gradients).double()
-    by_margin = torch.stack(margin_gradients).double()
-    return {
-        "estimate_loss": -(by_loss * x).sum(-1),
-        "estimate_margin": -(by_margin * x).sum(-1),
-        "bound_loss": by_loss.norm(dim=-1) * x.norm(dim=-1),
-    }
+    slopes = {name: torch.stack(parts).double() for name, parts in gradients.items()}
+    estimates = {f"estimate_{name}": -(slope * x).sum(-1) for name, slope in slopes.items()}
+    return estimates | {"bound_loss": slopes["loss"].norm(dim=-1) * x.norm(dim=-1)}

@@ -46,14 +46,13 @@ def summarize_findings(
         headline += f": {sentences[0]}"
     images = int(scores["images"].max()) if len(scores) else 0
     few = 0 < images < FEW_IMAGES
+    brief = (_reach_brief(frames), _estimate_brief(frames), _object_brief(scores))
     return {
         "headline": headline,
         "paragraphs": sentences[1:],
         "warnings": [f"{counted(images, kind)} tell little."] if few else [],
         "answer": answer(scores),
-        "brief": [
-            sentence for sentence in (_estimate_brief(frames), _object_brief(scores)) if sentence
-        ],
+        "brief": [sentence for sentence in brief if sentence][:2],
     }
 
 
@@ -62,6 +61,17 @@ def answer(scores: pd.DataFrame) -> str:
     ranked = [Predictor.of(row) for _, row in ranked_scores(scores, "removal_kl").iterrows()]
     place = select_rows(scores, target="removal_kl", block=OVERALL, score="place")
     return score_answer(ranked, Predictor.of(place.iloc[0]) if len(place) else None)
+
+
+def _reach_brief(frames: Mapping[str, pd.DataFrame]) -> str:
+    """How many pixels one token changes, and how near they are; empty of classes of images."""
+    if "sensitivity_reach" not in frames:
+        return ""
+    rows = select_rows(frames["sensitivity_reach"], block=OVERALL).set_index("quantity")["mean"]
+    where = ""
+    if "own" in rows:
+        where = f", {100 * rows['own']:.0f} % of them in its own patch"
+    return f"Removing one token changes {100 * rows['changed']:.2f} % of the pixels{where}."
 
 
 def _estimate_brief(frames: Mapping[str, pd.DataFrame]) -> str:

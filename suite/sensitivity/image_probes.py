@@ -13,7 +13,7 @@ import torch
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from suite.data.base import Seen
+from suite.data.base import Seen, TaskName
 from suite.data.loading.loader import Batch, batches
 from suite.execution.images import found_damaged
 from suite.plan.prepare import Prepared
@@ -22,7 +22,10 @@ from suite.store.run_folder import Store
 from suite.system.out_of_memory import with_smaller_batch
 
 # In the order they are written: the last one exists only once the others do.
-PARTS = ("placements", "groups", "tokens")
+PARTS = {
+    "classification": ("placements", "groups", "tokens"),
+    "segmentation": ("pixels", "placements", "groups", "tokens"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,18 @@ class ProbeStore:
 
     ``digest``  hash of everything that the results depend on; a file made with another is redone
     ``seen``    what images in files are
+    ``task``    what was asked of them, which decides on the tables of each
     """
 
     store: Store
     digest: str
     seen: Mapping[int, Seen] = field(default_factory=dict)
+    task: TaskName = "classification"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The tables of an image."""
+        return PARTS[self.task]
 
     def path(self, index: int, part: str) -> Path:
         """Path of one table of image `index`."""
@@ -47,13 +57,13 @@ class ProbeStore:
 
     def exists(self, index: int) -> bool:
         """Whether image `index` has results, by the presence of its last file only."""
-        return self.path(index, PARTS[-1]).is_file()
+        return self.path(index, self.parts[-1]).is_file()
 
     def has(self, index: int) -> bool:
         """Whether image `index` has valid results; call it while holding the lock."""
         # A list, not a generator: every damaged file must be looked at to be set aside.
         valid = []
-        for part in PARTS:
+        for part in self.parts:
             path = self.path(index, part)
             valid.append(self.store.is_valid(path, self._contents(index, path)))
         return all(valid)
@@ -66,15 +76,14 @@ class ProbeStore:
     def write(self, index: int, tables: ProbeTables) -> None:
         """Store the results of image `index`."""
         files = {}
-        for part in PARTS:
+        for part in self.parts:
             path = self.path(index, part)
             files[path] = getattr(tables, part), self._contents(index, path)
         self.store.write_checked(files)
 
     def read(self, index: int) -> ProbeTables:
         """Load the results of image `index`."""
-        paths = [self.path(index, part) for part in ProbeTables._fields]
-        return ProbeTables(*map(pd.read_parquet, paths))
+        return ProbeTables(**{part: pd.read_parquet(self.path(index, part)) for part in self.parts})
 
     def _contents(self, index: int, path: Path) -> str:
         """Describe what the file at `path` contains; stored in it and checked by `has`."""

@@ -18,6 +18,7 @@ IN_JSON = (
     "sensitivity_scores",
     "sensitivity_distance",
     "sensitivity_methods",
+    "sensitivity_reach",
 )
 # Quantity and the two measures of it that a column of the first table correlates.
 AGREEMENTS = (
@@ -50,6 +51,8 @@ def json_document(analysis: Analysis) -> dict[str, Any]:
     """Return headline, failures and the tables `IN_JSON` as JSON-able values."""
     document: dict[str, Any] = {"headline": analysis.headline, "failures": analysis.failures}
     for name in IN_JSON:
+        if name not in analysis.frames:
+            continue
         frame = analysis.frames[name]
         # JSON has no NaN.
         with_nulls = frame.astype(object).where(frame.notna(), None)

@@ -21,11 +21,10 @@ from methods.parts.counter_random import uniform
 from methods.parts.match import unprotected
 from methods.parts.score import DIRECTIONS, SCORES, SiteContext
 from suite.data.loading.loader import Batch
-from suite.evaluation.outcomes import divergence, loss_and_margin
 from suite.evaluation.token_edits import moved, pruned, removed, zeroed
+from suite.sensitivity.effects import CHANGED, Effects, PixelEffects, effects_on
 from suite.sensitivity.gradient_estimates import gradient_estimates
 
-EFFECTS = ("loss", "margin", "flip", "kl")
 # Half-widths of the protected window round the class token, in patch tokens.
 WINDOWS = (1, 2, 4, 8, 16, 32)
 # Rankings by exact effects and gradients: name of the ranking -> column it sorts by.
@@ -65,7 +64,7 @@ class ProbeSettings:
 
 
 class ProbeTables(NamedTuple):
-    """The results of one image, as three tables.
+    """The results of one image, as three tables, or four where pixels are named.
 
     ``tokens``
         a row per layer and patch token: the effects of its removal (``removal_loss``, ...) and of
@@ -78,11 +77,15 @@ class ProbeTables(NamedTuple):
     ``placements``
         a row per layer and position of the class token; ``block`` = depth keeps the sequence and
         reads out the token at that position instead
+    ``pixels``
+        a row per layer and offset in the grid from a token that was removed alone
+        (`suite.sensitivity.effects.PixelEffects.by_offset`); None in classification
     """
 
     tokens: pd.DataFrame
     groups: pd.DataFrame
     placements: pd.DataFrame
+    pixels: pd.DataFrame | None = None
 
 
 def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
@@ -124,11 +127,11 @@ def probe(
     embedded = model.embed(batch.images, batch.indices)
     entering = run_prefix(model, embedded, settings)
     dense = model.readout(entering[model.depth][0])
-    labels = batch.labels.to(embedded.branch.device)
-    estimates = gradient_estimates(model, embedded, labels, settings.layers)
-    tokens, groups, placements = [], [], []
+    effects = effects_on(model, dense, batch)
+    estimates = gradient_estimates(model, embedded, effects.measures, settings.layers)
+    tokens, groups, placements, pixels = [], [], [], []
     for block, (sequence, scores) in entering.items():
-        evaluator = VariantEvaluator(model, sequence, block, dense, batch.labels, settings.batch)
+        evaluator = VariantEvaluator(model, sequence, block, effects, dense, settings.batch)
         patches = sequence.patches()[0]
         foreground = np.full(len(patches), np.nan)
         if batch.foreground is not None:
@@ -137,7 +140,11 @@ def probe(
         # After the last block no token can be removed any more; only its scores are recorded.
         if block < model.depth:
             zeroing = int(batch.indices) in settings.zeroed
-            columns |= single_token_effects(evaluator, settings.ranks, zeroing)
+            single, changed = single_token_effects(evaluator, settings.ranks, zeroing)
+            columns |= single
+            if isinstance(effects, PixelEffects):
+                offsets = effects.by_offset(changed, settings.ranks.numpy())
+                pixels.append(block_rows(block, offsets))
             layer = settings.layers.index(block)
             for name, values in estimates.items():
                 columns[name] = _array(values[layer, 0, patches])
@@ -153,6 +160,7 @@ def probe(
         tokens=pd.concat(tokens, ignore_index=True),
         groups=pd.concat(groups, ignore_index=True),
         placements=pd.concat(placements, ignore_index=True),
+        pixels=pd.concat(pixels, ignore_index=True) if pixels else None,
     )
 
 
@@ -211,74 +219,60 @@ def last_block_has_trace(model: Backbone) -> bool:
 class VariantEvaluator:
     """Runs variants of the sequence before `block` and compares them with the unchanged model.
 
-    ``tokens``  the one image's sequence that enters `block`
-    ``dense``   (1, C) logits of the unchanged model
-    ``label``   (1,) its class
-    ``batch``   variants evaluated together
+    ``tokens``   the one image's sequence that enters `block`
+    ``effects``  what variants change
+    ``dense``    logits (1, C, ...) of the unchanged model
+    ``batch``    variants evaluated together
     """
 
     model: Backbone
     tokens: TokenSequence
     block: int
+    effects: Effects
     dense: Tensor
-    label: Tensor
     batch: int
 
-    def effects(
+    def of(
         self,
         make_variants: Callable[[Tensor], TokenSequence],
         edits: Tensor,
     ) -> dict[str, Array]:
-        """Return the effects (K,) of the variants made of `edits`, which has K entries.
-
-        ``loss``    change of the cross-entropy in nats: positive where the token was needed
-        ``margin``  change of the true class's logit minus the best other's
-        ``flip``    1 where the predicted class differs
-        ``kl``      KL(dense || variant) in nats
-        """
-        outputs = [self.dense[:0]]
+        """Return the effects (K, ...) of the variants made of `edits`, which has K entries."""
+        found = [self.effects.of(self.dense[:0])]
         # Splitting an empty tensor gives one empty part, which the model cannot run.
         parts = edits.split(self.batch) if len(edits) else ()
         for part in parts:
             output = self.model.run(make_variants(part), self.block)
-            outputs.append(self.model.readout(output))
-        # In fp64 on the CPU, as outcomes are, so that small effects do not drown in rounding.
-        logits = torch.cat(outputs).double().cpu()
-        dense = self.dense.double().cpu()
-        label = self.label.cpu()
-        log_p = logits.log_softmax(1)
-        log_q = dense.log_softmax(1)
-        loss, margin = loss_and_margin(logits, log_p, label.expand(len(logits)))
-        dense_loss, dense_margin = loss_and_margin(dense, log_q, label)
-        flip = logits.argmax(1) != dense.argmax(1)
-        return {
-            "loss": _array(loss - dense_loss),
-            "margin": _array(margin - dense_margin),
-            "flip": _array(flip),
-            "kl": _array(divergence(log_q, log_q.exp(), log_p)),
-        }
+            found.append(self.effects.of(self.model.readout(output)))
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def single_token_effects(
     evaluator: VariantEvaluator,
     ranks: Tensor,
     zeroing: bool,
-) -> dict[str, Array]:
-    """Measure removing, and zeroing, each patch token of `ranks` alone; (n,), NaN elsewhere."""
+) -> tuple[dict[str, Array], Array]:
+    """Measure removing, and zeroing, each patch token of `ranks` (K,) alone; (n,), NaN elsewhere.
+
+    And of segmentation the pixels that the removals change, (K, n); else nothing, (0,).
+    """
     tokens = evaluator.tokens
     patches = tokens.length - tokens.special.shape[1]
     edits = {"removal": removed, "zeroing": zeroed}
     columns = {}
-    for kind, effect in product(edits, EFFECTS):
+    for kind, effect in product(edits, evaluator.effects.names):
         # The columns exist in every image, so that images can be stacked.
         columns[f"{kind}_{effect}"] = np.full(patches, np.nan)
     if not zeroing:
         del edits["zeroing"]
+    changed = np.empty(0)
     for kind, edit in edits.items():
-        effects = evaluator.effects(partial(edit, tokens, 0), ranks)
-        for effect, values in effects.items():
-            columns[f"{kind}_{effect}"][ranks.numpy()] = values
-    return columns
+        found = evaluator.of(partial(edit, tokens, 0), ranks)
+        for effect in evaluator.effects.names:
+            columns[f"{kind}_{effect}"][ranks.numpy()] = found[effect]
+        if kind == "removal":
+            changed = found.get(CHANGED, changed)
+    return columns, changed
 
 
 def rank_tokens(
@@ -331,8 +325,9 @@ def group_removal_effects(
     names, windows = zip(*rankings, strict=True)
     scores = torch.from_numpy(np.stack(list(rankings.values())))
     on_device = scores.to(tokens.branch.device)
-    effects = evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device)
-    return {"ranking": names, "window": np.array(windows, np.int32), **effects}
+    found = evaluator.of(lambda part: pruned(tokens, 0, part, group), on_device)
+    found.pop(CHANGED, None)
+    return {"ranking": names, "window": np.array(windows, np.int32), **found}
 
 
 def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> dict[str, Any]:
@@ -343,8 +338,9 @@ def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> di
     """
     tokens = evaluator.tokens
     edit = moved if evaluator.block < evaluator.model.depth else _read_out_at
-    effects = evaluator.effects(partial(edit, tokens, 0), positions)
-    return {"position": positions.numpy(), **effects}
+    found = evaluator.of(partial(edit, tokens, 0), positions)
+    found.pop(CHANGED, None)
+    return {"position": positions.numpy(), **found}
 
 
 def _read_out_at(tokens: TokenSequence, row: int, positions: Tensor) -> TokenSequence:

@@ -19,6 +19,7 @@ from suite.plan.prepare import Prepared
 from suite.sensitivity.intervals import interval_rows, joined
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.results import Results
+from suite.store.schema import CLASSIFICATION
 
 
 def single_block_cells(
@@ -91,25 +92,25 @@ def methods_table(
 ) -> pd.DataFrame:
     """Tabulate by method and block the mean changes against the dense model, with intervals.
 
-    ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
+    ``quantity`` is the change of the loss, the share of flips, or the KL; where an image is named
+    also the change of the margin or top-1.
     """
     backbone = next(iter(prepared.spec.named))
     dense = results.outcomes(prepared.dense[backbone].key)
-    dense_correct = dense.prediction == dense.label_true
     rows = []
     for cell in evaluated_cells(prepared, failures):
         assert cell.plan is not None
         ((block, removal),) = cell.plan.removals.items()
         outcomes = results.outcomes(cell.key)
-        correct = outcomes.prediction == outcomes.label_true
         changes = {
             "loss": outcomes.loss - dense.loss,
-            "margin": outcomes.margin - dense.margin,
-            "flip": ~outcomes.agree,
+            # Whether an image's answer is the dense one's, or for which share of its pixels.
+            "flip": 1 - outcomes.agree.astype(float),
             "kl": outcomes.kl,
-            # Booleans cannot be subtracted.
-            "top1": correct.astype(float) - dense_correct,
         }
+        if results.task == CLASSIFICATION:
+            right = [(one.prediction == one.label_true).astype(float) for one in (outcomes, dense)]
+            changes |= {"margin": outcomes.margin - dense.margin, "top1": right[0] - right[1]}
         keys = {"backbone": backbone, "label": cell.label, "block": [block]}
         for quantity, values in changes.items():
             per_image = values.to_numpy(np.float64)[:, None]

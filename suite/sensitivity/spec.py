@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from backbones.common.labels import data_name
-from suite.config.run_spec import RunSpec, Specification
+from suite.config.run_spec import (
+    CLASSIFIER,
+    RunSpec,
+    Specification,
+    TaskName,
+    with_segmenter,
+)
 from suite.config.spec_file import build_spec
 
 
@@ -18,7 +24,8 @@ class SensitivitySpec(Specification):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     kind: Literal["sensitivity"] = "sensitivity"
-    backbone: str = "vim_nano"
+    task: TaskName = "classification"
+    backbone: str = CLASSIFIER
     """Backbone (python -m suite list backbones), or file.py:NAME."""
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
@@ -46,10 +53,18 @@ class SensitivitySpec(Specification):
     kernel: str = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _backbone_of_task(cls, values: Any) -> Any:
+        return with_segmenter(values, "backbone")
+
     def run_spec(self) -> RunSpec:
         """Return the settings shared with a comparison; UserError if a comparison refuses them."""
         # Settings of one name mean the same in both.
         shared = self.model_dump(include=set(RunSpec.model_fields))
+        if self.task == "segmentation":
+            # A probe is of one sequence of tokens, not of the windows of a picture.
+            shared["inference"] = "centre"
         return build_spec(backbones=(self.backbone,), baselines=False, **shared)
 
     @property

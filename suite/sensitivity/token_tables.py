@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from suite.sensitivity.effects import ClassEffects
 from suite.sensitivity.intervals import Columns, finite_mean, interval_rows, joined
-from suite.sensitivity.probe import EFFECTS
 from suite.stats.paired import mean_over_images
 from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
 
@@ -183,6 +183,9 @@ def agreement_table(tokens: TokenArrays) -> pd.DataFrame:
     columns = tokens.site_columns()
     rows = []
     for effect, estimate in ESTIMATED.items():
+        # Classes of pixels have no margin.
+        if f"removal_{effect}" not in columns:
+            continue
         # By the names of the measures: "estimate" or "bound", zeroing, removal.
         measures = {}
         for column in (estimate, f"zeroing_{effect}", f"removal_{effect}"):
@@ -275,7 +278,8 @@ def effects_table(
 
     `frames` are the ``groups`` or ``placements`` tables of `suite.sensitivity.probe`, one an image.
     """
-    indexed = [frame.set_index(by)[list(EFFECTS)] for frame in frames]
+    effects = [name for name in ClassEffects.names if name in frames[0]]
+    indexed = [frame.set_index(by)[effects] for frame in frames]
     # Images may lack rows: the true object ranks tokens only where it is known.
     index = indexed[0].index
     for frame in indexed[1:]:
@@ -283,7 +287,7 @@ def effects_table(
     aligned = [frame.reindex(index).to_numpy(np.float64) for frame in indexed]
     summary = mean_over_images(np.stack(aligned))._asdict()
     parts = []
-    for column, effect in enumerate(EFFECTS):
+    for column, effect in enumerate(effects):
         rows = index.to_frame(index=False).assign(backbone=backbone, quantity=effect)
         for name, statistic in summary.items():
             rows[name] = statistic[:, column]

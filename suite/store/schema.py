@@ -532,6 +532,9 @@ NUMBERS = {
     "deviation_low": "lower end of its 95 % interval",
     "deviation_high": "upper end of it",
     "printed_gflops": "FLOPs of one image, in billions, as the source prints them",
+    "down": "rows of patches below the removed token; negative: above it",
+    "right": "columns of patches to the right of it; negative: to its left",
+    "changed": "share of the pixels there whose class changes, mean over tokens and images",
     "position": "index in the unreduced sequence",
     "at": "place on the axis: row, column, or distance from the centre or the class token",
     "tokens_removed": "tokens removed before the block",
@@ -725,6 +728,14 @@ TABLES = {
     ),
     "sensitivity_methods": _table(
         "a method before one block", f"backbone label quantity {INTERVAL} tokens_removed"
+    ),
+    "sensitivity_pixels": _table(
+        "an offset from a token that was removed alone before one block; of segmentation",
+        "backbone block down right changed",
+    ),
+    "sensitivity_reach": _table(
+        "how many pixels the removal of one token changes, and where they lie; of segmentation",
+        f"backbone quantity {INTERVAL}",
     ),
     "sensitivity_kept": _table("a patch before one block", "backbone label block row col kept"),
     "sensitivity_skipped": _table("a method without result", "backbone label reason"),

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from backbones.common.labels import data_name
 from suite.config.run_spec import (
-    CLASSIFIERS,
+    CLASSIFIER,
     Budget,
     RunSpec,
     Specification,
@@ -28,7 +28,7 @@ class TuneSpec(Specification):
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
     """Methods to tune, comma-separated; 'all': every one that removes tokens from a sequence."""
     task: TaskName = "classification"
-    backbones: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSIFIERS
+    backbones: Annotated[tuple[str, ...], Field(min_length=1)] = (CLASSIFIER,)
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
     split: str = "dev"

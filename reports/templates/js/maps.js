@@ -65,6 +65,14 @@ const drawMaps = (place) => {
 
 const signed = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
 
+// So many places away from the middle of a map.
+const offset = (down, right) => {
+  const words = [];
+  if (down) words.push(`${Math.abs(down)} ${down > 0 ? "below" : "above"}`);
+  if (right) words.push(`${Math.abs(right)} to the ${right > 0 ? "right" : "left"}`);
+  return words.join(", ") || "in its place";
+};
+
 // A square table with the names of its rows and columns at its sides.
 const withNames = (canvas, names, short) => {
   const side = (kind) => make("div", { className: kind }, ...names.map((name, at) => make("span", { textContent: short[at], title: name })));
@@ -77,7 +85,10 @@ const fillStack = (stack) => {
   const [height, width] = panel.shape;
   const [slider, panels, readout] = ["input", "[data-panels]", "[data-readout]"].map((name) => stack.querySelector(name));
   const colours = panel.diverging ? data.diverging : data.scale;
-  const cell = (row, column) => (panel.names.length ? `${panel.names[row]} and ${panel.names[column]}` : `row ${row}, column ${column}`);
+  const cell = (row, column) => {
+    if (panel.middle) return offset(row - panel.middle[0], column - panel.middle[1]);
+    return panel.names.length ? `${panel.names[row]} and ${panel.names[column]}` : `row ${row}, column ${column}`;
+  };
   const rows = panel.values.map((packed) => new Float32Array(bytes(packed).buffer));
   const canvases = rows.map((values, row) => {
     const canvas = make("canvas", { width, height });

@@ -16,6 +16,7 @@ from suite.cli import run as command
 from suite.plan.loading import load_model
 from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
 from suite.sensitivity.image_probes import ProbeStore
+from suite.sensitivity.output import json_document
 from suite.sensitivity.probe import ProbeTables, probe
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.run_folder import Store
@@ -167,3 +168,43 @@ def test_the_command_prints_tables_or_json(
     )
     assert command([*LINE.split(), "--images", "3", "--out", document["run"]]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_of_a_segmenter_the_changed_pixels_are_found(asking: Asking, tmp_path: Path) -> None:
+    spec = asking(task="segmentation", backbone="vim_mini_linear", images=2, zeroed=1)
+    analysis = run_sensitivity(spec, tmp_path, quiet=True)
+    assert not analysis.failures
+    frames = analysis.frames
+    offsets, reach = frames["sensitivity_pixels"], frames["sensitivity_reach"]
+    # Of 10 x 10 patches every third is tried: the first and the last row, and column, among them.
+    assert (offsets.down.min(), offsets.right.max()) == (-9, 9)
+    of_maps = frames["sensitivity_map"].dropna(subset=["removal_flip"])
+    for block in (0, 3):
+        changed = reach[(reach.block == block) & (reach.quantity == "changed")]["mean"]
+        flips = of_maps[of_maps.block == block].removal_flip
+        assert changed.item() == pytest.approx(flips.mean(), rel=1e-5)
+    # The head reads the patches: where the class token stands is not asked.
+    assert frames["sensitivity_placements"].empty
+    assert set(frames["sensitivity_methods"].quantity) == {"loss", "flip", "kl"}
+    assert any("changes" in text and "pixels" in text for text in analysis.headline["brief"])
+    written = json.loads(json.dumps(json_document(analysis)))
+    assert {row["quantity"] for row in written["sensitivity_reach"]} >= {"changed"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--task segmentation --backbone vim_mini", "names the class of an image"),
+        ("--backbone vim_mini_linear", "add --task segmentation"),
+        ("--task segmentation --data fashion-mnist", "fashion-mnist"),
+        ("--task detection", "--task detection: "),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused_in_one_line(
+    options: str, message: str, asking: Asking, tmp_path: Path, capsys: Out
+) -> None:
+    line = ["--checkpoint", "random", "--data", "blots", "--runs", str(tmp_path), "--threads", "1"]
+    assert command(["sensitivity", *line, *options.split()]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert message in said
+    assert not list(tmp_path.iterdir())

@@ -46,10 +46,17 @@ def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tu
     return float(torch.logsumexp(logits, 0) - logits[label]), float(logits[label]) - max(others)
 
 
+def loss_and_margin_of(logits: Tensor) -> dict[str, Tensor]:
+    others = logits.clone()
+    others[torch.arange(2), LABELS] = -torch.inf
+    true = logits[torch.arange(2), LABELS]
+    return {"loss": logits.logsumexp(1) - true, "margin": true - others.amax(1)}
+
+
 @pytest.fixture(scope="module")
 def estimates(model: Vim) -> Estimates:
     with torch.no_grad():
-        return gradient_estimates(model, model.embed(images()), LABELS, LAYERS)
+        return gradient_estimates(model, model.embed(images()), loss_and_margin_of, LAYERS)
 
 
 @pytest.mark.parametrize("place", [0, 4, 9])

@@ -14,8 +14,8 @@ from backbones.models.sizes import MambaConfig
 from backbones.models.vim import Vim
 from backbones.sequence import TokenSequence
 from suite.data.loading.loader import Batch
+from suite.sensitivity.effects import ClassEffects
 from suite.sensitivity.probe import (
-    EFFECTS,
     ProbeSettings,
     ProbeTables,
     probe,
@@ -124,7 +124,7 @@ def test_exact_effects_are_those_of_a_loop() -> None:
             tokens.branch[0, place_of(rank)] = 0
             tokens.residual[0, place_of(rank)] = 0
             nothing = by_hand(tokens, layer)
-            for effect in EFFECTS:
+            for effect in ClassEffects.names:
                 assert rows.loc[(layer, rank), f"removal_{effect}"] == pytest.approx(
                     gone[effect], rel=1e-5, abs=1e-7
                 )
@@ -185,7 +185,7 @@ def test_groups_lose_the_tokens_that_their_ranking_puts_last() -> None:
             rankings |= {"delta": exact.score_delta, "norm": exact.score_norm}
         for name, scores in rankings.items():
             expected = by_hand(without(entering(layer), lowest(scores.to_numpy())), layer)
-            for effect in EFFECTS:
+            for effect in ClassEffects.names:
                 assert groups.loc[(layer, name, 0), effect] == pytest.approx(
                     expected[effect], rel=1e-5, abs=1e-7
                 )
@@ -205,7 +205,7 @@ def test_the_foreground_ranking_drops_the_background() -> None:
         groups = tables().groups
     flat = blind[(blind.ranking == "foreground")].reset_index(drop=True)
     drawn = blind[(blind.ranking == "random") & (blind.window == 0)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(flat[list(EFFECTS)], drawn[list(EFFECTS)])
+    pd.testing.assert_frame_equal(flat[list(ClassEffects.names)], drawn[list(ClassEffects.names)])
     informed = groups[groups.ranking == "foreground"]
     assert not np.allclose(informed["loss"], drawn["loss"])
 

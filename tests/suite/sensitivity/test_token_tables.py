@@ -6,12 +6,12 @@ import pytest
 from scipy.stats import mannwhitneyu, spearmanr
 
 from suite.sensitivity import token_tables
-from suite.sensitivity.probe import EFFECTS
+from suite.sensitivity.effects import ClassEffects
 from suite.sensitivity.token_tables import OVERALL, TokenArrays
 
 BLOCKS, GRID, SPECIALS, IMAGES = (0, 2, 5), (1, 3, 4), (6,), 5  # 5 is the depth
 COUNT = 12
-NAMES = [f"{kind}_{effect}" for kind in ("removal", "zeroing") for effect in EFFECTS]
+NAMES = [f"{kind}_{effect}" for kind in ("removal", "zeroing") for effect in ClassEffects.names]
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +167,15 @@ def test_distance_is_told_from_place(tokens: TokenArrays, frames: list[pd.DataFr
 
 def test_effects_that_some_images_lack_are_means_of_the_others() -> None:
     one = pd.DataFrame(
-        {"block": [0, 0], "ranking": ["a", "b"], **{effect: [1.0, 2.0] for effect in EFFECTS}}
+        {
+            "block": [0, 0],
+            "ranking": ["a", "b"],
+            **{effect: [1.0, 2.0] for effect in ClassEffects.names},
+        }
     )
-    two = pd.DataFrame({"block": [0], "ranking": ["a"], **{effect: [4.0] for effect in EFFECTS}})
+    two = pd.DataFrame(
+        {"block": [0], "ranking": ["a"], **{effect: [4.0] for effect in ClassEffects.names}}
+    )
     table = token_tables.effects_table("m", [one, two], ["block", "ranking"])
     assert row_of(table, ranking="a", quantity="loss")["mean"] == 2.5
     assert row_of(table, ranking="a", quantity="loss").images == 2
