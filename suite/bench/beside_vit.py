@@ -110,8 +110,6 @@ def measure_beside_vit(
     Weights and images are random: time does not depend on their values. Two rows a backbone,
     precision and batch, the backbone's first.
     """
-    # full fp32 in the matrix products of both sides
-    torch.set_float32_matmul_precision("highest")
     for name, written in spec.named.items():
         # a counter sees inside the plain scan alone
         plain = create_model(written, kernel="reference").eval()

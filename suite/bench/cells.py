@@ -22,7 +22,7 @@ from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
 from suite.plan.settings import choose_settings
 from suite.store.find_run import run_spec
-from suite.system.hardware import DTYPES, check_precision
+from suite.system.hardware import DTYPES, check_precision, set_products
 from suite.terminal.progress import line
 
 PAUSE = 10.0  # seconds between two lines about the time left
@@ -62,9 +62,10 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
 def random_model(
     name: str, spec: BenchSpec, precision: str, device: str, **settings: Any
 ) -> Backbone:
-    """The backbone on random weights: no time depends on their values."""
+    """The backbone on random weights, no time depends on their values; products follow suit."""
     model = create_model(name, kernel=spec.kernel, **settings)
     model = model.to(device).cast(check_precision(precision, device))
+    set_products(precision)
     if model.code is not None:
         check_runs(model, device)
     return model

@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from suite.config.run_spec import Budget, RunSpec, Specification
+from suite.config.run_spec import Budget, Precision, RunSpec, Specification
 from suite.config.spec_file import build_spec
 
 Count = Annotated[int, Field(ge=1)]
-Precision = Literal["fp32", "fp64", "bf16"]
 
 
 class BenchSpec(Specification):
@@ -32,7 +31,7 @@ class BenchSpec(Specification):
     lengths: tuple[Count, ...] = (196, 784, 1764, 4096)
     """Numbers of patch tokens, squares, over which to follow the cost of one image; empty: none."""
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
-    """Precision of the weights, comma-separated: fp32, fp64 or bf16."""
+    """Precisions, comma-separated: fp32, tf32 (fp32, products rounded to TF32), fp64 or bf16."""
     rounds: Count = 7
     """Interleaved rounds, of which medians are shown."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -22,6 +22,7 @@ SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-
 CLASSIFIER = "vim_nano"  # the default backbone
 SEGMENTER = "vim_nano_conv"  # the one of segmentation
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
+Precision = Literal["fp32", "tf32", "fp64", "bf16"]
 Budget = Annotated[float, Field(gt=0, lt=1)]
 TaskName = Literal["classification", "segmentation"]
 
@@ -149,8 +150,8 @@ class RunSpec(Specification):
     """Images whose tokens the report shows: how many, or their indices, comma-separated."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto, cpu or cuda."""
-    precision: Literal["fp32", "fp64", "bf16"] = "fp32"
-    """fp32, fp64 or bf16."""
+    precision: Precision = "fp32"
+    """fp32, tf32 (fp32 on CUDA, products rounded to TF32), fp64 or bf16."""
     kernel: Literal["auto", "reference", "chunked", "cpu", "mamba_ssm", "triton"] = "auto"
     """Selective scan: auto, reference, chunked (Mamba-2), cpu, mamba_ssm or triton (Mamba-1)."""
     threads: Annotated[int, Field(ge=0)] = 0

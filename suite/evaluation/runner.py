@@ -32,6 +32,7 @@ from suite.evaluation.views import split_views, views_in
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.store.results import tracked_subset
+from suite.system.hardware import set_products
 from suite.system.stopwatch import STOPWATCH
 
 Progress = Callable[[int], None]
@@ -84,6 +85,8 @@ def evaluate_shard(
     `images` are numbers in the data set; every image or video is decoded once. `progress` receives
     the number of outcomes, one image under one cell each, as they are done.
     """
+    # A worker process, or a training before, may have set otherwise.
+    set_products(prepared.spec.precision)
     model = prepared.models[backbone]
     dense = prepared.dense[backbone]
     data = prepared.data[backbone]

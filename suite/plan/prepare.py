@@ -35,7 +35,7 @@ from suite.plan.tuning import check_tries, find_tries, picking_images, settings_
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
 from suite.store.unstated import UNSTATED
-from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.system.hardware import check_precision, pick_device, set_products, set_threads
 from suite.tries.table import Tries
 
 
@@ -239,6 +239,7 @@ def prepare(
     spec = one_spelling(spec)
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
+    set_products(spec.precision)
     threads = set_threads(spec.threads)
     dataset = opened.dataset(spec)
     count = len(choose_images(dataset, spec.images))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from suite.config.run_spec import Specification
+from suite.config.run_spec import Precision, Specification
 
 
 class ReproduceSpec(Specification):
@@ -26,6 +26,6 @@ class ReproduceSpec(Specification):
     gallery: int = 0
     """Images whose tokens the report shows: how many."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "fp64", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     kernel: Literal["auto", "reference", "chunked", "cpu", "mamba_ssm", "triton"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0

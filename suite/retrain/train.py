@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from backbones.common.errors import UserError
 from suite.data.base import digest
 from suite.retrain.files import STATES, Files, Finished, Tried, sha256
@@ -18,6 +16,7 @@ from suite.retrain.prepare import Retraining, Training
 from suite.retrain.rates import best, diverged, kept_words, tried
 from suite.store.schema import Retrained
 from suite.system.durations import duration
+from suite.system.hardware import set_products
 from suite.system.out_of_memory import out_of_memory
 from suite.training.distributed import ProcessGroup
 from suite.training.export import write_weights
@@ -48,7 +47,7 @@ def train_all(
         run = TrainingRun.begin(retraining, todo, folder, group, say)
         done |= {training.name: run.finished(training) for training in todo}
     # As a comparison computes, whatever training was allowed.
-    torch.set_float32_matmul_precision("highest")
+    set_products(retraining.spec.precision)
     if group.is_main:
         shutil.rmtree(folder / STATES, ignore_errors=True)
     return done

@@ -56,7 +56,7 @@ from suite.store.results import Results
 from suite.store.schema import TASKS
 from suite.system.durations import duration
 from suite.system.environment import environment, resource_usage
-from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.system.hardware import check_precision, pick_device, set_products, set_threads
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import print_start, progress_bar
 
@@ -126,6 +126,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     common = spec.run_spec()
     device = pick_device(common.device)
     dtype = check_precision(common.precision, device)
+    set_products(common.precision)
     threads = set_threads(common.threads)
     opened = Opened()
     # One view of each video: a probe is about one sequence of tokens.

@@ -8,7 +8,14 @@ import torch
 
 from backbones.common.errors import UserError
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
+# Of tf32 the weights are fp32, and products round them.
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp64": torch.float64,
+    "bf16": torch.bfloat16,
+}
+AMPERE = 8  # compute capability of the first GPUs with TF32
 
 
 def pick_device(device: str) -> str:
@@ -50,6 +57,19 @@ def check_workers(workers: int) -> None:
 def check_precision(precision: str, device: str) -> torch.dtype:
     """The dtype of the model's weights; UserError if the device cannot use it."""
     # The compiled kernels for the CPU compute in float32.
-    if precision == "bf16" and device == "cpu":
-        raise UserError("bf16 is for CUDA devices: use --precision fp32 on CPU")
+    if precision in ("bf16", "tf32") and device == "cpu":
+        raise UserError(f"{precision} is for CUDA devices: use --precision fp32 on CPU")
+    # Products would not be rounded, and the results bear the name of rounded ones.
+    if precision == "tf32" and torch.cuda.get_device_capability()[0] < AMPERE:
+        raise UserError(f"{torch.cuda.get_device_name()} has no TF32: use --precision fp32")
     return DTYPES[precision]
+
+
+def set_products(precision: str) -> None:
+    """Let products and convolutions of fp32 on CUDA round to TF32 if that is the `precision`.
+
+    Otherwise they do not, though PyTorch's own default rounds in convolutions.
+    """
+    rounded = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if rounded else "highest")
+    torch.backends.cudnn.allow_tf32 = rounded

@@ -14,6 +14,7 @@ from backbones.common.naming import with_settings
 from suite.config.command_line import command_line
 from suite.data.loading.loader import batches
 from suite.system.atomic_files import write_text
+from suite.system.hardware import set_products
 from suite.training.export import recipe_table, write_weights
 from suite.training.fine_tune import SMALLEST_CROP, FineTuning, Prepared
 from suite.training.own_images import OwnImages
@@ -27,7 +28,7 @@ def held_out_top1(model: Backbone, images: OwnImages, device: str, batch: int = 
     UserError for one that cannot be read.
     """
     # Evaluation never rounds products to TF32, as training may.
-    torch.set_float32_matmul_precision("highest")
+    set_products("fp32")
     hits = 0
     model = model.eval()
     with torch.inference_mode():

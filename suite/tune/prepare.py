@@ -17,7 +17,7 @@ from suite.plan.prepare import Prepared, check_reachable
 from suite.plan.settings import blind_baselines, choose_settings, is_asked
 from suite.stats.metric import METRICS
 from suite.store.schema import SAME
-from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.system.hardware import check_precision, pick_device, set_products, set_threads
 from suite.tries.few_images import few_images
 from suite.tries.settings import Setting, settings_of, with_setting
 from suite.tune.spec import TuneSpec
@@ -83,6 +83,7 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     common = spec.run_spec()
     device = pick_device(common.device)
     dtype = check_precision(common.precision, device)
+    set_products(common.precision)
     threads = set_threads(common.threads)
     asked = tunable(common.methods)
     opened = Opened()

@@ -11,6 +11,7 @@ from backbones.common.labels import data_name
 from suite.config.run_spec import (
     CLASSIFIER,
     Budget,
+    Precision,
     RunSpec,
     Specification,
     TaskName,
@@ -47,7 +48,7 @@ class TuneSpec(Specification):
     batch_size: Annotated[int, Field(ge=1)] = 32
     shard_size: Annotated[int, Field(ge=1)] = 256
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "fp64", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
 

@@ -34,6 +34,8 @@ LINES = [
     ("compare --split tset", "no split 'tset': did you mean test"),
     ("compare --device tpu", "--device tpu: must be 'auto', 'cpu' or 'cuda'"),
     ("compare --device cpu --precision bf16", "bf16 is for CUDA devices"),
+    ("compare --device cpu --precision tf32", "tf32 is for CUDA devices"),
+    ("bench --device cpu --precision tf32", "tf32 is for CUDA devices"),
     ("compare --precision int8", "precision"),
     ("compare --protocol fair", "protocol.*'matched', 'tokens' or 'paper'"),
     ("compare --flops-convention mac", "convention"),

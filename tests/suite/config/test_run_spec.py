@@ -12,7 +12,7 @@ from suite.cli.spec_options import options_of, spec_from_options
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec, read_spec, to_yaml, with_file
 from suite.plan.ablation_axes import AXES
-from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.system.hardware import check_precision, pick_device, set_products, set_threads
 
 SHARE = "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"
 
@@ -192,8 +192,26 @@ def test_devices_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_device("auto") == pick_device("cuda") == "cuda"
     assert pick_device("cpu") == "cpu"
     assert check_precision("bf16", "cuda") == torch.bfloat16
-    with pytest.raises(UserError, match="bf16"):
-        check_precision("bf16", "cpu")
+    for precision in ("bf16", "tf32"):
+        with pytest.raises(UserError, match=f"{precision} is for CUDA devices: use --precision"):
+            check_precision(precision, "cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla V100")
+    for capability in ((9, 0), (7, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda of=capability: of)
+        if capability[0] > 7:
+            assert check_precision("tf32", "cuda") == torch.float32
+        else:
+            with pytest.raises(UserError, match="Tesla V100 has no TF32"):
+                check_precision("tf32", "cuda")
+
+
+def test_products_are_rounded_to_tf32_where_asked_alone() -> None:
+    import torch
+
+    for precision, rounded in (("tf32", True), ("fp32", False), ("tf32", True), ("bf16", False)):
+        set_products(precision)
+        assert torch.get_float32_matmul_precision() == ("high" if rounded else "highest")
+        assert torch.backends.cudnn.allow_tf32 is rounded
 
 
 def test_threads_are_set_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
