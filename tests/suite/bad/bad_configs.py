@@ -85,7 +85,7 @@ VALUES = [
     ("gallery", "[x]", "must be a valid integer"),
     ("gallery", "[5000]", "image 5000 is not among"),
     ("device", "tpu", "must be 'auto', 'cpu' or 'cuda'"),
-    ("precision", "int8", "must be 'fp32', 'fp64' or 'bf16'"),
+    ("precision", "int8", "must be 'fp32', 'tf32', 'fp64' or 'bf16'"),
     ("kernel", "fast", "must be 'auto', 'reference'"),
     ("threads", "-1", "greater than or equal to 0"),
     ("threads", "4096", "use --threads"),

@@ -84,7 +84,7 @@ def test_a_sweep_takes_old_names_of_settings(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("precision=fp32,fp23", "sweep: precision.1: must be 'fp32', 'fp64' or 'bf16'"),
+    ("precision=fp32,fp23", "sweep: precision.1: must be 'fp32', 'tf32', 'fp64' or 'bf16'"),
     ("schedul=rising", "sweep: unknown setting 'schedul': did you mean schedule"),
     ("schedule", "--sweep takes FIELD=ONE,OTHER, not 'schedule'"),
     ("batch_size=8,0", "sweep: batch_size.1: must be greater than or equal to 1"),
