@@ -22,7 +22,6 @@ from suite.stats.compare import ALPHA, Comparison
 from suite.store.schema import SAME
 
 OWN, SMALLER = "crop-shrink", "downsample"
-BUDGETS = (0.2, 0.4, 0.6)
 # The names of stored answers: of the backbones that the goal is about, and of the held-out proofs.
 GOAL = ("own_garments", "own_photographs")
 HELD_OUT = ("own_seeds", "own_held_out")
@@ -48,11 +47,8 @@ def contests_of(run: answers.Answers) -> list[Contest]:
     """The method beside each published one, and the smaller image, in one reading."""
     made = []
     for backbone in run.about["backbones"]:
-        for budget in BUDGETS:
+        for budget in budgets_of(run, backbone):
             labels = run.labels(budget, backbone)
-            # A backbone that it cannot run on has no claim.
-            if OWN not in labels:
-                continue
             rivals = [label for label in labels if is_rival(label)]
             made.append(
                 Contest(
@@ -64,6 +60,12 @@ def contests_of(run: answers.Answers) -> list[Contest]:
                 )
             )
     return made
+
+
+def budgets_of(run: answers.Answers, backbone: str) -> list[float]:
+    """The budgets at which the method ran on a backbone, ascending; none where it cannot run."""
+    cells = run.cells[(run.cells.backbone == backbone) & (run.cells.label == OWN)]
+    return sorted({float(budget) for budget in cells.dropna(subset=["correct"]).budget})
 
 
 def is_rival(label: str) -> bool:

@@ -35,6 +35,7 @@ from suite.tries.settings import with_setting
 
 # Of what an ablation makes of a method; one that was named so is refused (`one_spelling`).
 NOT_LOWEST = f"the tokens of lowest score are not those that leave, as {ADAPTIVE.name} needs"
+OTHER_TRACE = "choose another method, or another score of it"
 SOLVERS = {"matched": solve, "tokens": solve_tokens}
 GRID_SOLVERS = {"matched": solve_on_grid, "tokens": solve_tokens_on_grid}
 
@@ -219,7 +220,7 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
     if composition.keeps_rectangle and model.describe().rectangle is None:
         return f"narrows the rectangle of an image; the tokens of {model.name} fill none"
     if missing := model.missing(composition.needs):
-        return f"needs {', '.join(sorted(missing))}; {model.name} has none"
+        return f"needs {', '.join(sorted(missing))}; {model.name} has none: {OTHER_TRACE}"
     scans = model.describe().directions
     if composition.aligned and scans > 2:
         return f"hands decay on along one scan each way; {model.name} has {scans} scans"

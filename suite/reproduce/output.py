@@ -102,13 +102,15 @@ def _removals(cells: Sequence[Cell]) -> dict[int, int]:
 
 def planned_table(table: PublishedTable, rows: Sequence[Mapping[str, Any]]) -> Table:
     """What each cell would remove, beside what the source states of it."""
+    # A paper's convention counts multiply-adds as well, and calls them FLOPs.
+    unit = "GMACs" if table.flops_convention == "macs" else "GFLOPs"
     shown = light_table(
         f"{table.title}; {table.backbone}, FLOPs as {table.flops_convention}",
         "method",
         "asked",
         "tokens removed",
-        "G",
-        "G printed",
+        unit,
+        f"{unit} printed",
         "FLOPs removed",
         "published",
     )

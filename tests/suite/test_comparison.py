@@ -25,6 +25,7 @@ from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure, evaluate
 from suite.plan.cells import Cell
+from suite.plan.layout import OTHER_TRACE
 from suite.store.run_folder import Store
 
 pytestmark = pytest.mark.usefixtures("unmade")
@@ -228,7 +229,10 @@ def test_what_cannot_be_done_is_skipped_with_its_reason(
     spec = small(methods=("tome", "mtr"), sites=(3,), budgets=(0.05, 0.6), baselines=False)
     result = run(spec, tmp_path)
     reasons = {(r.method, r.budget): (r.status, r.reason) for r in result.records}
-    assert reasons["mtr", 0.05] == ("skipped", "needs delta_mean; vim_mini has none")
+    assert reasons["mtr", 0.05] == (
+        "skipped",
+        f"needs delta_mean; vim_mini has none: {OTHER_TRACE}",
+    )
     assert reasons["tome", 0.05] == ("ok", None)
     status, reason = reasons["tome", 0.6]
     assert status == "skipped"

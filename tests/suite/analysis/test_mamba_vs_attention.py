@@ -86,8 +86,8 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
     )
     assert found.sentence.startswith("On 30 images, with 20 % of FLOPs removed, evit keeps ")
     assert (
-        "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none."
-        in found.notes
+        "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none: "
+        "choose another method, or another score of it." in found.notes
     )
     assert [table.name for table in found.tables] == ["families", "family-contrasts"]
     assert np.isfinite(found.tables[0].frame["Accuracy kept, %"]).all()

@@ -23,7 +23,7 @@ from suite.plan import cells
 from suite.plan.budget import Plan
 from suite.plan.cells import REMOVING, Cell, reducer
 from suite.plan.images import choose_images
-from suite.plan.layout import merge_equal
+from suite.plan.layout import OTHER_TRACE, merge_equal
 from suite.plan.notes import notes_on_protocol, unreachable_budgets
 from suite.plan.prepare import Prepared, prepare
 from suite.store.schema import CellRecord, Removal
@@ -189,7 +189,7 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
         "evit = evit[score=cls-attention]",
     ]
     assert attention["mtr"].plan is None
-    assert attention["mtr"].reason == "needs delta_mean; deit_mini has none"
+    assert attention["mtr"].reason == f"needs delta_mean; deit_mini has none: {OTHER_TRACE}"
     for label in list(attention)[2:]:
         plan = attention[label].plan
         assert plan is not None
@@ -198,7 +198,7 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
     assert found["vim_mini", "mtr"].plan is not None
     assert (
         found["vim_mini", "evit[score=cls-attention]"].reason
-        == "needs cls_attention; vim_mini has none"
+        == f"needs cls_attention; vim_mini has none: {OTHER_TRACE}"
     )
     published = prepare(
         small(backbones=("deit_mini",), methods=("evit", "mtr"), protocol="paper", baselines=False)
@@ -240,7 +240,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
         "evit": "needs a class token; plain_mini has none: use score=cls-similarity",
         "pumer": "needs a class token; plain_mini has none: use score=cls-similarity",
         "hsa": "hands decay on along one scan each way; plain_mini has 4 scans",
-        "activation[direction=forward]": "needs ungated_forward; plain_mini has none",
+        "activation[direction=forward]": f"needs ungated_forward; plain_mini has none: {OTHER_TRACE}",
         "mtr": None,
         "mtr[direction=backward]": "reads one of two scans; plain_mini has 4: use direction=both",
         "mtr[sensitivity=1]": "needs a class token; plain_mini has none: set sensitivity=0",
