@@ -131,8 +131,11 @@ def by_block(
         return figure
 
 
-def link(pairs: pd.DataFrame, looks: Looks, title: str, width: float) -> Figure:
-    """Draw each pair of methods by how alike they choose and answer; extreme pairs are named."""
+def link(pairs: pd.DataFrame, looks: Looks, title: str, answered: str, width: float) -> Figure:
+    """Draw each pair of methods by how alike they choose and answer; extreme pairs are named.
+
+    `answered` says what answering alike is measured by.
+    """
     complete = pairs.dropna(subset=["survival", "kappa"])
     with paper_style():
         figure = new_figure(width, min(3.4, width))
@@ -147,7 +150,7 @@ def link(pairs: pd.DataFrame, looks: Looks, title: str, width: float) -> Figure:
         axes.set_title(title)
         below = "alike in choosing: rank correlation of how long tokens stay"
         axes.set_xlabel(wrapped(below, width - 0.6, 8))
-        axes.set_ylabel("alike in answering: kappa of right answers")
+        axes.set_ylabel(wrapped(f"alike in answering: {answered}", min(3.4, width) - 0.6, 8))
         figure.draw_without_rendering()
         middle, high = complete["survival"].median(), complete["kappa"].median()
         for row in extremes(complete).itertuples():

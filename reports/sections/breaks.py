@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,12 +21,47 @@ from reports.token_overlay import overlay
 NEEDS = stored("first_errors")
 # Pairs of pictures that fit on a page.
 MOST = 16
-READING = (
-    "For each method a picture that the dense model classifies correctly and that the method gets "
-    "wrong at the smallest budget at which it gets any wrong; among those the one whose answer "
-    "moved furthest. Left: the picture and the dense answer. Right: the tokens at the end, drawn "
-    "as above, and the method's answer."
-)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said of a method's first picture, by what is named.
+
+    ``reading``  how to read the pairs of pictures, which ``alt`` describes
+    ``kept``     of whose picture none is kept, ``lost`` of whose answers none is lost
+    ``caption``  of the table
+    """
+
+    reading: str
+    alt: str
+    kept: str
+    lost: str
+    caption: str
+
+
+WORDS = {
+    "classification": Words(
+        "For each method a picture that the dense model classifies correctly and that the method "
+        "gets wrong at the smallest budget at which it gets any wrong; among those the one whose "
+        "answer moved furthest. Left: the picture and the dense answer. Right: the tokens at the "
+        "end, drawn as above, and the method's answer.",
+        "Pairs of pictures, one pair for each method: the dense answer, and the first answer that "
+        "is lost.",
+        "of whose lost answers the run keeps no picture",
+        "which lose no right answer",
+        "The first lost answer of each method.",
+    ),
+    "segmentation": Words(
+        "For each method the picture whose mean IoU falls most below the dense model's at the "
+        "smallest budget. Left: the picture and the dense model's mean IoU. Right: the tokens at "
+        "the end, drawn as above, and the method's.",
+        "Pairs of pictures, one pair for each method: the dense model's mean IoU, and the method's "
+        "where it falls most.",
+        "of whose picture the run keeps none",
+        "under which no picture falls",
+        "The picture whose mean IoU falls most under each method at the smallest budget.",
+    ),
+}
 
 
 def section(report: ReportData, frames: Frames) -> Section | None:
@@ -35,19 +71,18 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     pictured = _in_gallery(report, first)
     if pictured.empty or report.shape is None:
         return None
-    shown = pictured.head(MOST)
+    shown, words = pictured.head(MOST), WORDS[report.run.task]
     drawing = Drawing(
         "breaks",
         partial(pairs, report, shown),
-        f"{READING}{_not_shown(report, first, pictured)}",
-        "Pairs of pictures, one pair for each method: the dense answer, and the first answer that "
-        "is lost.",
+        f"{words.reading}{_not_shown(report, first, pictured)}",
+        words.alt,
     )
     return Section(
         key="breaks",
         part="gallery",
         title="Where each method fails first",
-        sentence=_sentence(first),
+        sentence=_sentence(report, first),
         figures=(drawing,),
         tables=(_table(report, shown),),
     )
@@ -106,13 +141,14 @@ def _table(report: ReportData, rows: pd.DataFrame) -> Table:
             "Backbone": rows["backbone"],
             "FLOPs removed": rows["budget"].map(budget_name),
             "Image": rows["image"],
-            "True class": rows["label_true"].map(report.run.class_name),
         }
     )
+    if report.run.task == "classification":
+        frame["True class"] = rows["label_true"].map(report.run.class_name)
     for head, whose in (("Dense", "dense_"), ("Reduced", "")):
-        shares = rows[f"{whose}confidence"].map(lambda share: f" {percent(share, 0)} %")
-        frame[head] = rows[f"{whose}prediction"].map(report.run.class_name) + shares
-    return Table("breaks", "The first lost answer of each method.", frame)
+        answers = [report.run.answer(row, whose) for row in rows.to_dict("records")]
+        frame[head] = [f"{given.name} {percent(given.share, 0)} %" for given in answers]
+    return Table("breaks", WORDS[report.run.task].caption, frame)
 
 
 def _not_shown(report: ReportData, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
@@ -124,13 +160,12 @@ def _not_shown(report: ReportData, first: pd.DataFrame, pictured: pd.DataFrame) 
     looking = _methods(report, first[first["label"].map(group) != PLAIN])
     lost, in_gallery = _methods(report, first), _methods(report, pictured)
     evaluated = _methods(report, report.run.gallery)
+    words = WORDS[report.run.task]
     # Each reason continues the list of its methods.
     reasons = {
-        "of whose lost answers the run keeps no picture": [
-            name for name in looking if name not in in_gallery
-        ],
+        words.kept: [name for name in looking if name not in in_gallery],
         "for which there is no room": _methods(report, pictured.iloc[MOST:]),
-        "which lose no right answer": [name for name in evaluated if name not in lost],
+        words.lost: [name for name in evaluated if name not in lost],
     }
     clauses = [f"{', '.join(names)}, {why}" for why, names in reasons.items() if names]
     return f" Not shown: {'; '.join(clauses)}." if clauses else ""
@@ -147,8 +182,13 @@ def _methods(report: ReportData, rows: pd.DataFrame) -> list[str]:
     return names
 
 
-def _sentence(first: pd.DataFrame) -> str:
+def _sentence(report: ReportData, first: pd.DataFrame) -> str:
     smallest = first["budget"].min()
+    if report.run.task == "segmentation":
+        return (
+            "No picture is right or wrong in segmentation: shown is the one whose mean IoU falls "
+            f"most under each method at the smallest budget, {budget_name(smallest)}."
+        )
     # A method counts once, on however many backbones it ran.
     early = first[first["budget"] == smallest]["label"].nunique()
     total = first["label"].nunique()

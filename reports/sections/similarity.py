@@ -14,6 +14,7 @@ from reports.aggregate import blocks_of
 from reports.figures.similarity import alike_together, by_block, link, matrix, pairs_table
 from reports.formatting import budget_name, number, p_value
 from reports.report_data import ReportData
+from reports.run import Run
 from reports.section import Drawing, Frames, Maps, Section, Table, stored
 from reports.sensitivity_common import select_rows
 from reports.style import DENSE, PLAIN, group
@@ -32,6 +33,12 @@ HEADS = {
     "kappa": "Kappa",
     "images": "Images watched",
 }
+# What answering alike is measured by, on an axis and within a sentence.
+ANSWERED = {
+    "classification": "kappa of right answers",
+    "segmentation": "concordance of the images' mean IoU",
+}
+ALIKE_ON = {"classification": "right on the same", "segmentation": "good at the same"}
 # Below, the correlation of keeping alike with answering alike is called significant.
 LEVEL = 0.05
 # Below, in size, no correlation of two methods is worth a figure.
@@ -64,9 +71,9 @@ def section(report: ReportData, frames: Frames) -> Section:
         key="similarity",
         part="why",
         title="Do methods keep the same tokens?",
-        sentence=_sentence(pairs, links, budget, report.run.kind),
+        sentence=_sentence(pairs, links, budget, report.run),
         figures=tuple(drawings),
-        tables=(_table(pairs, report.run.kind),),
+        tables=(_table(pairs, report.run),),
         notes=_notes(links),
         brief=_brief(report, pairs, budget),
         nothing=_nothing(pairs, budget),
@@ -159,7 +166,7 @@ def _drawings(
         return [table, lines]
     answers = Drawing(
         f"similarity-answers{suffix}",
-        partial(link, pairs, report.looks, title),
+        partial(link, pairs, report.looks, title, ANSWERED[report.run.task]),
         "A dot for each pair of methods. If choosing alike made methods answer alike, the dots "
         "would rise to the right.",
         "Scatter of pairs of methods: agreement in answers against agreement in kept tokens.",
@@ -167,20 +174,29 @@ def _drawings(
     return [table, lines, answers]
 
 
-def _table(pairs: pd.DataFrame, kind: str) -> Table:
+def _table(pairs: pd.DataFrame, run: Run) -> Table:
     named = pairs.assign(budget=pairs["budget"].map(budget_name))
+    kind, heads = run.kind, HEADS
+    answer = (
+        f"the share of {kind} on which both are right or both wrong, and Cohen's kappa, which "
+        "removes the agreement expected from their accuracies alone"
+    )
+    if run.task == "segmentation":
+        heads = HEADS | {"kappa": "Concordance"}
+        answer = (
+            f"1 less how far the mean IoU of the {kind} is apart, mean over these, and Lin's "
+            "concordance of it, which is Cohen's kappa where an answer is right or wrong"
+        )
     return Table(
         "similarity",
         "How alike methods choose and answer. Choose: Spearman's correlation of how many blocks "
-        f"each token survives, within an image, mean over {kind}. Answer: the share of {kind} on "
-        "which both are right or both wrong, and Cohen's kappa, which removes the agreement "
-        "expected from their accuracies alone.",
-        named[list(HEADS)].rename(columns=HEADS),
-        {"Choose alike": 2, "Answer alike": 2, "Kappa": 2},
+        f"each token survives, within an image, mean over {kind}. Answer: {answer}.",
+        named[list(heads)].rename(columns=heads),
+        {"Choose alike": 2, "Answer alike": 2, heads["kappa"]: 2},
     )
 
 
-def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, kind: str) -> str:
+def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, run: Run) -> str:
     # Where a method removes nothing, all its tokens survive alike, and nothing correlates.
     compared = pairs[(pairs["budget"] == budget)].dropna(subset=["survival"])
     if compared.empty:
@@ -188,7 +204,7 @@ def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, kind: str
     most = compared.loc[compared["survival"].idxmax()]
     least = compared.loc[compared["survival"].idxmin()]
     text = (
-        f"On {counted(int(compared['images'].max()), kind)}, at {budget_name(budget)} of FLOPs "
+        f"On {counted(int(compared['images'].max()), run.kind)}, at {budget_name(budget)} of FLOPs "
         f"removed, {most['one']} and {most['other']} keep the most alike tokens (rank correlation "
         f"{number(most['survival'], 2)})"
     )
@@ -197,17 +213,17 @@ def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, kind: str
         least_alike = number(least["survival"], 2)
         text += f", {least['one']} and {least['other']} the least ({least_alike})"
     rows = links[links["budget"] == budget].to_dict("records")
-    verdicts = [_verdict(row, kind) for row in rows]
+    verdicts = [_verdict(row, run) for row in rows]
     return " ".join([f"{text}.", *verdicts])
 
 
-def _verdict(row: Mapping[Any, Any], kind: str) -> str:
+def _verdict(row: Mapping[Any, Any], run: Run) -> str:
     """Say whether keeping alike tokens goes with answering alike on a backbone."""
     # A negative correlation, however clear, is no sign that alike methods answer alike.
     significant = row["p"] < LEVEL and row["rho"] > 0
     verb = "does" if significant else "was not shown to"
     return (
-        f"Keeping alike tokens {verb} go with being right on the same {kind} on "
+        f"Keeping alike tokens {verb} go with being {ALIKE_ON[run.task]} {run.kind} on "
         f"{row['backbone']}: across the pairs of {int(row['methods'])} methods the two correlate "
         f"by {number(row['rho'], 2)} (p {p_value(row['p'])})."
     )

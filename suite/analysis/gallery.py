@@ -26,6 +26,8 @@ from suite.system.out_of_memory import with_smaller_batch
 
 # Marks of a patch that lives in no other patch's token.
 DROPPED, IN_SPECIAL = -1, -2
+# Why a picture is shown on which methods go wrong first, by task.
+FIRST = {"classification": "broken first by", "segmentation": "loses most under"}
 
 
 def gallery_tables(
@@ -44,7 +46,8 @@ def gallery_tables(
         return {}
     # Baselines break images everywhere; the gallery is about methods.
     named = [cell.label for cell in cells if cell.method.method.family != "baseline"]
-    errors = first_error_pictures(first_errors, named)
+    words = FIRST[prepared.dataset.task]
+    errors = first_error_pictures(first_errors, named, words)
     drawn = "drawn at random" if isinstance(wanted, int) else "chosen"
     # An image that was chosen says so, even if it is a first error, too.
     why = errors | dict.fromkeys(chosen, drawn)
@@ -71,12 +74,15 @@ def gallery_tables(
     }
 
 
-def first_error_pictures(table: pd.DataFrame, labels: Sequence[str]) -> dict[int, str]:
-    """The image on which each method of `labels` goes wrong first, and which methods those are."""
+def first_error_pictures(table: pd.DataFrame, labels: Sequence[str], words: str) -> dict[int, str]:
+    """The image on which each method of `labels` goes wrong first, and which methods those are.
+
+    `words` come before their names.
+    """
     methods: dict[int, list[str]] = {}
     for label, rows in table[table.label.isin(list(labels))].groupby("label", sort=False):
         methods.setdefault(int(rows.image.iloc[0]), []).append(str(label))
-    return {image: f"broken first by {', '.join(names)}" for image, names in methods.items()}
+    return {image: f"{words} {', '.join(names)}" for image, names in methods.items()}
 
 
 def gallery_in_parts(

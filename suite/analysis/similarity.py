@@ -16,6 +16,8 @@ from suite.store.results import Alive
 from suite.store.schema import CellRecord
 
 DRAWS = 2000  # the smallest p is 1 / 2001
+Shares = NDArray[np.float64]
+Answered = Bits | Shares  # of each image: whether it is right, or how right
 
 
 def overlap(one: Bits, other: Bits) -> tuple[float, float, float]:
@@ -78,6 +80,27 @@ def kappa(one: Bits, other: Bits) -> float:
     return float(((one == other).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
+def concordance(one: Shares, other: Shares) -> float:
+    """Lin's concordance (Biometrics 1989) of the shares (n,) of two methods; NaN if all are equal.
+
+    What Cohen's kappa is of hits: of shares that are 0 or 1 it is the same number.
+    """
+    apart = np.square(one - other).mean()
+    by_chance = one.var() + other.var() + (one.mean() - other.mean()) ** 2
+    return float(1 - apart / by_chance) if by_chance > 0 else float("nan")
+
+
+def answer_alike(one: Answered, other: Answered) -> tuple[float, float]:
+    """`kappa` of hits and the share of images where both are right or both wrong; or of shares.
+
+    Of shares `concordance`, and 1 less their mean difference in size.
+    """
+    if one.dtype == np.bool_:
+        return kappa(one.astype(bool), other.astype(bool)), float((one == other).mean())
+    first, second = one.astype(float), other.astype(float)
+    return concordance(first, second), float(1 - np.abs(first - second).mean())
+
+
 def mantel(
     one: NDArray[np.float64], other: NDArray[np.float64], draws: int = DRAWS
 ) -> tuple[float, float]:
@@ -108,14 +131,13 @@ def mantel(
 def similarity_tables(
     records: Iterable[CellRecord],
     kept: Callable[[CellRecord], Alive],
-    hits: Callable[[CellRecord], Bits] | None,
+    answered: Callable[[CellRecord], Answered],
 ) -> dict[str, pd.DataFrame]:
     """The tables ``token_overlap``, ``method_similarity`` and ``mantel_test``.
 
     `records` are the cells that reduce; of a stochastic method the first seed stands for all.
-    `kept` gives the patch tokens that survive in the tracked images, `hits` the images (n,) on
-    which a cell is right; None where an image is not right or wrong: then sets of tokens alone are
-    compared.
+    `kept` gives the patch tokens that survive in the tracked images, `answered` the images (n,) on
+    which a cell is right, or how right it is on each.
     """
     overlaps: list[dict[str, Any]] = []
     similarities: list[dict[str, Any]] = []
@@ -123,7 +145,7 @@ def similarity_tables(
     for (backbone, budget), members in _by_budget(records).items():
         columns = {"backbone": backbone, "budget": budget}
         alive = {record.label: kept(record) for record in members}
-        right = {record.label: hits(record) for record in members} if hits else {}
+        right = {record.label: answered(record) for record in members}
         sites: set[int] = set()
         for sets in alive.values():
             sites |= sets.keys()
@@ -138,15 +160,13 @@ def similarity_tables(
                 row = {"block": block, "iou": iou, "chance": chance, "correlation": phi}
                 overlaps.append(pair | row)
             choice = rank_correlation(depths[one], depths[other])
-            if not right:
-                continue
-            answer = kappa(right[one], right[other])
+            answer, agree = answer_alike(right[one], right[other])
             chosen_alike[i, j] = chosen_alike[j, i] = choice
             right_alike[i, j] = right_alike[j, i] = answer
             row = {
                 "survival": choice,
                 "kappa": answer,
-                "agree": float((right[one] == right[other]).mean()),
+                "agree": agree,
                 "images": len(alive_at(alive[one], 0)),
             }
             similarities.append(pair | row)

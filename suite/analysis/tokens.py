@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from suite.analysis.gallery import gallery_tables
-from suite.analysis.similarity import similarity_tables
+from suite.analysis.similarity import Answered, similarity_tables
 from suite.plan.prepare import Prepared
-from suite.stats.correctness import Bits
+from suite.stats.overlap import mean_iou
 from suite.store.results import Alive, Results
-from suite.store.schema import CLASSIFICATION, TABLES, CellRecord
+from suite.store.schema import CLASSIFICATION, SEGMENTATION, TABLES, CellRecord
 
 PER_METHOD = 16  # first errors of each method
 READ = ("image", "label_true", "prediction", "kl")
@@ -36,16 +36,16 @@ def token_tables(
     return {
         **tables,
         "first_errors": errors,
-        **similarity_tables(reducing, kept_patches, hits_of(results)),
+        **similarity_tables(reducing, kept_patches, answered_of(results)),
         **gallery_tables(prepared, cells, errors),
     }
 
 
-def hits_of(results: Results) -> Callable[[CellRecord], Bits] | None:
-    """Gives the images (n,) on which a cell is right; None of a task without right images."""
-    if results.task != CLASSIFICATION:
-        return None
-    return lambda record: results.hits(record.key)[1]
+def answered_of(results: Results) -> Callable[[CellRecord], Answered]:
+    """Gives the images (n,) on which a cell is right; of segmentation the mean IoU of each."""
+    if results.task == CLASSIFICATION:
+        return lambda record: results.hits(record.key)[1]
+    return lambda record: mean_iou(results.pixels(record.key)[1])
 
 
 def reduced_cells(records: Iterable[CellRecord]) -> list[CellRecord]:
@@ -113,11 +113,9 @@ def first_errors_table(
 
     First is at the smallest budget, and there with the largest divergence from the dense model; the
     rows are in this order. `dense` gives the key of each backbone's dense cell, `records` are the
-    cells that reduce. Empty of a task without right images.
+    cells that reduce. Of segmentation see `largest_falls`.
     """
     columns = list(TABLES["first_errors"].columns)
-    if results.task != CLASSIFICATION:
-        return pd.DataFrame(columns=columns)
     members: dict[tuple[str, str], list[CellRecord]] = {}
     for record in records:
         # The first seed stands for all.
@@ -125,6 +123,11 @@ def first_errors_table(
             members.setdefault((record.backbone, record.label), []).append(record)
     frames = []
     for (backbone, label), cells in members.items():
+        if results.task == SEGMENTATION:
+            cell = min(cells, key=lambda cell: cell.budget or 0.0)
+            first = largest_falls(dense[backbone], cell, results)
+            frames.append(first.assign(backbone=backbone, label=label))
+            continue
         # Read again for each method, so that few outcomes are in memory at once.
         whole = results.outcomes(dense[backbone], READ)
         # Images that the dense model and every smaller budget get right.
@@ -143,3 +146,15 @@ def first_errors_table(
     if not frames:
         return pd.DataFrame(columns=columns)
     return pd.concat(frames, ignore_index=True)[columns]
+
+
+def largest_falls(dense: str, cell: CellRecord, results: Results) -> pd.DataFrame:
+    """The `PER_METHOD` images whose mean IoU falls most below the dense model's, the worst first.
+
+    No image is right or wrong there, and nearly all fall at any budget: `cell` is the one of the
+    smallest, `dense` the key of the whole model's.
+    """
+    whole, reduced = (mean_iou(results.pixels(key)[1]) for key in (dense, cell.key))
+    rows = results.outcomes(cell.key, ("image", "kl")).assign(fall=whole - reduced)
+    fallen = rows[rows["fall"] > 0].nlargest(PER_METHOD, "fall")
+    return fallen.assign(budget=cell.budget)

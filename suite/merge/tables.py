@@ -11,7 +11,7 @@ from backbones.base import Backbone
 from suite.analysis.class_ious import class_iou_tables
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.similarity import similarity_tables
-from suite.analysis.tokens import first_errors_table, hits_of, reduced_cells
+from suite.analysis.tokens import answered_of, first_errors_table, reduced_cells
 from suite.analysis.write import Tables
 from suite.merge.finished_run import FinishedRun, is_dense
 from suite.merge.namesakes import tables_of
@@ -110,7 +110,7 @@ def tables_of_pairs(union: Union, results: Results) -> Tables:
     mixers = {name: mixer_of(model) for name, model in models.items()}
     return {
         "first_errors": first_errors_table(dense, reducing, results),
-        **similarity_tables(known, kept_patches, hits_of(results)),
+        **similarity_tables(known, kept_patches, answered_of(results)),
         **mamba_vs_attention_tables(mixers, records, results),
         **class_iou_tables(records, results),
     }

@@ -487,8 +487,10 @@ NUMBERS = {
     "chance": "the same of random sets of their sizes",
     "correlation": "correlation (phi) of the sets kept, mean over images",
     "survival": "rank correlation of how many blocks each token survives, mean over images",
-    "kappa": "Cohen's kappa of who is right on which image",
-    "agree": "share of images on which both are right or both wrong",
+    "kappa": "Cohen's kappa of who is right on which image; of segmentation Lin's concordance of "
+    "the mean IoU of the images, which of right and wrong is kappa",
+    "agree": "share of images on which both are right or both wrong; of segmentation 1 less the "
+    "mean difference of the images' mean IoU, in size",
     "methods": "methods compared",
     "rho": "Spearman's correlation of `survival` and `kappa` over pairs",
     "mean": "mean over images",
@@ -692,7 +694,8 @@ TABLES = {
     ),
     "mantel_test": _table("a budget", "backbone budget methods rho p"),
     "first_errors": _table(
-        "an image that a method is wrong on first, at the smallest budget and largest `kl`",
+        "an image that a method is wrong on first, at the smallest budget and largest `kl`; of "
+        "segmentation one whose mean IoU falls most below the dense model's at the smallest budget",
         "backbone label image budget kl",
     ),
     "gallery": _table(

@@ -190,11 +190,51 @@ def test_runs_of_one_task_are_merged(folder: Path, finished: Finished, tmp_path:
         merge([folder, images], tmp_path / "mixed")
 
 
+def image_mious(folder: Path, key: str) -> dict[int, float]:
+    """The mean IoU of each image by itself, from its pairs of classes."""
+    found = {}
+    for path in (folder / "shards" / key).glob("*.parquet"):
+        for row in pd.read_parquet(path).itertuples():
+            matrix = np.zeros(CLASSES * CLASSES, np.int64)
+            matrix[row.confusion] = row.pixels
+            found[row.image] = float(np.nanmean(ious(matrix.reshape(CLASSES, CLASSES))))
+    return found
+
+
+def test_images_stand_in_for_right_and_wrong(folder: Path) -> None:
+    by_label = {cell["label"]: cell for cell in cells(folder)}
+    mious = {label: image_mious(folder, cell["key"]) for label, cell in by_label.items()}
+    alike = pd.read_parquet(folder / "analyses" / "method_similarity.parquet")
+    pair = alike[(alike.one == "mtr") & (alike.other == "delta")].iloc[0]
+    one, other = (
+        np.array([mious[name][image] for image in range(30)]) for name in ("mtr", "delta")
+    )
+    assert pair.agree == pytest.approx(1 - np.abs(one - other).mean())
+    covariance = ((one - one.mean()) * (other - other.mean())).mean()
+    spread = one.var() + other.var() + (one.mean() - other.mean()) ** 2
+    assert pair.kappa == pytest.approx(2 * covariance / spread)
+    errors = pd.read_parquet(folder / "analyses" / "first_errors.parquet")
+    for label in ("mtr", "delta"):
+        falls = {image: mious["none"][image] - mious[label][image] for image in range(30)}
+        worst = sorted((image for image in falls if falls[image] > 0), key=lambda i: -falls[i])
+        rows = errors[errors.label == label]
+        # Equal falls may come in either order.
+        expected = [falls[image] for image in worst[: len(rows)]]
+        assert [falls[image] for image in rows.image] == pytest.approx(expected)
+        assert set(rows.budget) == {0.4}
+
+
 @pytest.mark.slow
 def test_the_page_speaks_of_pixels(folder: Path, tmp_path: Path) -> None:
     page = reports.build(folder, tmp_path / "report")
     text = page.read_text()
-    for words in ("Which pixels change", "mIoU, %", "mIoU of all 7 finished cells", "At borders"):
+    for words in (
+        "Which pixels change",
+        "mIoU, %",
+        "mIoU of all 7 finished cells",
+        "At borders",
+        "Concordance",
+    ):
         assert words in text
     assert "op-1" not in text.partition("<script")[0].partition("<footer")[0]
     figures = {path.stem for path in (page.parent / "figures").glob("*.svg")}
@@ -213,7 +253,8 @@ def test_the_report_has_the_pictures_the_classes_and_the_borders(folder: Path) -
     panels = pictures.draw(WIDTH).axes
     # a row an image: the picture, its truth, the dense model, and a panel a method
     assert [axes.get_title(loc="left") for axes in panels[:3]] == ["picture", "truth", "dense"]
-    assert len(panels) == 2 * 6
+    # two that were drawn, and the one that loses most under each method, in a row each
+    assert len(panels) == len(set(report.run.images["image"])) * 6 > 2 * 6
     values = np.ma.getdata(losses.draw(WIDTH).axes[0].images[0].get_array())
     by_label = {cell["label"]: ious(confusion(folder, cell["key"])) for cell in cells(folder)}
     expected = 100 * (np.array(by_label["mtr"]) - np.array(by_label["none"]))

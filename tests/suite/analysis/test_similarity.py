@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
-from suite.analysis.similarity import centred_ranks, kappa, mantel, overlap, rank_correlation
+from suite.analysis.similarity import (
+    answer_alike,
+    centred_ranks,
+    concordance,
+    kappa,
+    mantel,
+    overlap,
+    rank_correlation,
+)
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.plan.prepare import prepare
@@ -41,6 +49,28 @@ def test_overlap_is_that_of_counting(pair: tuple[np.ndarray, np.ndarray]) -> Non
         if 0 < a.sum() < 9 and 0 < b.sum() < 9
     ]
     assert got[2] == pytest.approx(np.mean(phis)) if phis else np.isnan(got[2])
+
+
+def lin(one: np.ndarray, other: np.ndarray) -> float:
+    """Lin's concordance from Pearson's correlation and the two moments, of n, not n - 1."""
+    correlation = np.corrcoef(one, other)[0, 1]
+    apart = (one.mean() - other.mean()) ** 2
+    return float(2 * correlation * one.std() * other.std() / (one.var() + other.var() + apart))
+
+
+def test_concordance_is_lins_and_of_hits_cohens_kappa() -> None:
+    rng = np.random.default_rng(2)
+    one = rng.random(40)
+    other = 0.7 * one + 0.2 * rng.random(40)
+    assert concordance(one, other) == pytest.approx(lin(one, other))
+    assert answer_alike(one, other)[1] == pytest.approx(1 - sum(map(abs, one - other)) / 40)
+    assert concordance(one, one) == 1
+    assert np.isnan(concordance(np.full(5, 0.3), np.full(5, 0.3)))
+    hits, misses = rng.random((2, 60)) < 0.7
+    found = answer_alike(hits, misses)
+    assert found[0] == kappa(hits, misses)
+    assert concordance(hits.astype(float), misses.astype(float)) == pytest.approx(found[0])
+    assert answer_alike(hits.astype(float), misses.astype(float)) == pytest.approx(found)
 
 
 def test_random_sets_overlap_as_chance_says() -> None:

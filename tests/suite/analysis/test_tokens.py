@@ -58,12 +58,12 @@ def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path
 def test_an_image_that_several_methods_break_first_is_shown_once() -> None:
     rows = [("a", 3, 0.2), ("a", 9, 0.4), ("b", 3, 0.4), ("c", 5, 0.2)]
     frame = pd.DataFrame(rows, columns=["label", "image", "budget"])
-    assert first_error_pictures(frame, ["a", "b"]) == {3: "broken first by a, b"}
-    assert first_error_pictures(frame, ["c", "a"]) == {
+    assert first_error_pictures(frame, ["a", "b"], "broken first by") == {3: "broken first by a, b"}
+    assert first_error_pictures(frame, ["c", "a"], "broken first by") == {
         3: "broken first by a",
         5: "broken first by c",
     }
-    assert first_error_pictures(frame, []) == {}
+    assert first_error_pictures(frame, [], "broken first by") == {}
 
 
 def test_pictures_are_drawn_or_named(small: Specs) -> None:
