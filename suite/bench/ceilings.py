@@ -3,34 +3,15 @@
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import triton
 import triton.language as tl
 
+from suite.bench.limits import Ceilings
 from suite.bench.timing import seconds
 
 BLOCK, ROUNDS, PROGRAMS = 1024, 2048, 4096
 COPIED = 2 << 30  # bytes, many times the cache
-
-
-class Ceilings(NamedTuple):
-    """Highest rates a second: bytes read plus written, fp32 exponentials, fp32 multiply-adds."""
-
-    bytes: float
-    exponentials: float
-    multiply_adds: float
-
-    def seconds(
-        self, bytes: float, exponentials: float, multiply_adds: float
-    ) -> tuple[float, float, float]:
-        """The least time for each of these amounts; a kernel that needs all takes the largest."""
-        return (
-            bytes / self.bytes,
-            exponentials / self.exponentials,
-            multiply_adds / self.multiply_adds,
-        )
 
 
 def measure_ceilings() -> Ceilings:

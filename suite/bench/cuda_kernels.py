@@ -1,10 +1,6 @@
 """Speed and error of the scan kernels on a GPU, each time beside the least it could be.
 
-The floor is the largest of three times: the bytes that must be moved over the measured copy rate,
-the exponentials and the multiply-adds over their measured rates. Every input is read once and every
-output written once. A state and token takes one exponential and four multiply-adds; a softplus and
-a gate take two and one operations of the special-function unit. With gradients the states are
-computed once more, and thirteen multiply-adds join the four.
+The floor is that of `suite.bench.limits`: the largest of three times.
 """
 
 from __future__ import annotations
@@ -21,8 +17,8 @@ from torch import Tensor
 from backbones import ssd
 from backbones.common.errors import UserError
 from backbones.scan import ScanInputs, chosen
-from suite.bench.ceilings import Ceilings
 from suite.bench.cuda_graphs import captured
+from suite.bench.limits import Ceilings, ScanShape, work
 from suite.bench.scan_inputs import (
     exact_results,
     largest_error,
@@ -39,16 +35,6 @@ OWN_LAYOUT = "mamba_ssm, its own layout"
 PRECISIONS = ("bf16", "fp32")
 # A, D and the bias are parameters, which stay in fp32
 IN_DTYPE = ("u", "delta", "B", "C", "z")
-
-
-class ScanShape(NamedTuple):
-    """The scan of one block of a backbone, both directions."""
-
-    name: str
-    batch: int
-    width: int
-    states: int
-    length: int = 197
 
 
 SHAPES = (
@@ -101,29 +87,14 @@ def measure_cuda_kernels(
     return rows
 
 
-def work(shape: ScanShape, size: int, gradients: bool) -> tuple[float, float, float]:
-    """Bytes, exponentials and multiply-adds of both directions, for `size` bytes a number."""
-    tokens = 2 * shape.batch * shape.length
-    channels, projections = tokens * shape.width, tokens * shape.states
-    updates = channels * shape.states
-    # u and delta, z and y, which the directions share; B and C
-    moved = (2 + 1) * channels + 2 * projections
-    special = updates + 2 * channels + channels
-    if not gradients:
-        return size * moved, special, 4 * updates
-    # u, delta and their gradients; z, dz and dy; B, C and their gradients
-    moved_back = (4 + 1.5) * channels + 4 * projections
-    return size * (moved + moved_back), 2 * special, (4 + 13) * updates
-
-
-def obstacle(kernel: str, dtype: torch.dtype, headed: bool = False) -> str:
-    """Why the kernel cannot run on the GPU, empty if it can; UserError if it runs and is wrong.
+def obstacle(kernel: str, dtype: torch.dtype, headed: bool = False, device: str = "cuda") -> str:
+    """Why the kernel cannot run on the device, empty if it can; UserError if it runs and is wrong.
 
     `headed`: the scan is Mamba-2's.
     """
     choose = ssd.chosen if headed else chosen
     try:
-        choose(kernel, "cuda", dtype)
+        choose(kernel, device, dtype)
     except UserError as error:
         # an absent kernel is left out of a table, a wrong one must not be passed over
         if "wrong" in str(error):

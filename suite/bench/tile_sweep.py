@@ -17,7 +17,8 @@ from torch import Tensor
 from backbones.scan import ScanInputs
 from backbones.scan.triton_scan import Tiles, triton_scan, triton_scan_backward
 from suite.bench.cuda_graphs import captured
-from suite.bench.cuda_kernels import PRECISIONS, SHAPES, ScanShape, cuda_inputs
+from suite.bench.cuda_kernels import PRECISIONS, SHAPES, cuda_inputs
+from suite.bench.limits import ScanShape
 from suite.bench.scan_inputs import BOTH
 from suite.bench.tables import figures_table
 from suite.bench.timing import seconds

@@ -165,19 +165,29 @@ def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures(rows, reduction_answer(rows), table(rows))
 
 
-@measurement("backbones", "methods", "budgets", "batches", budgets=(0.4,), batches=(32,))
+@measurement(
+    "backbones",
+    "methods",
+    "budgets",
+    "batches",
+    "precisions",
+    budgets=(0.4,),
+    batches=(32,),
+    precisions=("bf16", "fp32"),
+)
 def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
-    """Measure whole models on a GPU by every scan kernel, dense and reduced."""
-    _check_gpu(device)
-    from suite.bench import cuda_models
+    """Measure whole models by every scan kernel, dense beside their floor, and reduced."""
+    from suite.bench import whole_models
 
-    rows: list[cuda_models.ModelRow] = []
-    for row in cuda_models.measure_models(_reducing(spec), notify):
+    rows: list[whole_models.ModelRow] = []
+    for row in whole_models.measure_models(_reducing(spec), device, notify):
         rows.append(row)
-        notify(cuda_models.line(row))
+        notify(whole_models.line(row))
         yield _figures(rows, "")
-    tables = cuda_models.table(rows), cuda_models.profile_table(rows)
-    yield _figures(rows, cuda_models.answer(rows), *tables)
+    tables = [whole_models.table(rows), whole_models.profile_table(rows)]
+    if any(row.floor for row in rows):
+        tables.append(whole_models.floor_table(rows))
+    yield _figures(rows, whole_models.answer(rows), *tables)
 
 
 @measurement(

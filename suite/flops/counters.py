@@ -142,7 +142,8 @@ def ssd_formula(shape: tuple[int, ...], states: int, heads: int) -> int:
     return batch * length * (5 * width * states + 3 * width + 2 * heads)
 
 
-def _check(names: Iterable[str]) -> None:
+def check_known(names: Iterable[str]) -> None:
+    """UnknownOperatorError for operators of no list."""
     unknown = set(names) - KNOWN
     if unknown:
         raise UnknownOperatorError(unknown)
@@ -190,9 +191,9 @@ def count_with_torch(call: Callable[[], Any]) -> Counted:
     """Count `call()` by FlopCounterMode; UnknownOperatorError for an operator of no list."""
     counter, census = FlopCounterMode(display=False, custom_mapping=_TORCH_EXTRA), _Census()
     # With gradients, since without them backbones run fused kernels, inside which no counter sees.
-    with torch.enable_grad(), _StandIns(), census, counter:
+    with torch.enable_grad(), StandIns(), census, counter:
         call()
-    _check(census.operators)
+    check_known(census.operators)
     conv = gemm = 0
     for operator, flops in counter.get_flop_counts().get("Global", {}).items():
         # FlopCounterMode counts a MAC as two
@@ -270,7 +271,12 @@ def _counted_ssd(u: Tensor, B: Tensor, A: Tensor, others: list[Tensor]) -> Tenso
     return u.new_zeros(u.shape)
 
 
-class _StandIns(TorchFunctionMode):
+# Where tensors have no values either.
+_counted_scan.register_fake(_counted_scan._init_fn)
+_counted_ssd.register_fake(_counted_ssd._init_fn)
+
+
+class StandIns(TorchFunctionMode):
     """Replace what the jit tracer cannot record: scans, and booleans that are scattered."""
 
     def __torch_function__(
@@ -310,10 +316,10 @@ def count_with_fvcore(
     )
     analysis.clear_op_handles()
     analysis.set_op_handle(**_fvcore_handles(), **dict.fromkeys(ZERO | ELEMENTWISE))
-    with torch.enable_grad(), _StandIns(), warnings.catch_warnings():
+    with torch.enable_grad(), StandIns(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every shape that Python reads
         counts = analysis.by_operator()
-    _check(analysis.unsupported_ops())
+    check_known(analysis.unsupported_ops())
     conv, scan = counts.pop("conv", 0), counts.pop("scan", 0)
     return Counted(int(sum(counts.values())), int(conv), int(scan), {})
 

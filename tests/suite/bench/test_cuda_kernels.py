@@ -9,13 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from backbones.scan.triton_scan import Tiles
-from suite.bench.ceilings import (
-    Ceilings,
-    many_exponentials,
-    many_multiply_adds,
-    measure_ceilings,
-)
-from suite.bench.cuda_kernels import ScanRow, ScanShape, measure_cuda_kernels, table, work
+from suite.bench.ceilings import many_exponentials, many_multiply_adds, measure_ceilings
+from suite.bench.cuda_kernels import ScanRow, measure_cuda_kernels, table
+from suite.bench.limits import Ceilings, ScanShape, work
 from suite.bench.tile_sweep import BACKWARD, FORWARD, TileRow, measure_tiles
 from suite.bench.tile_sweep import table as tile_table
 
@@ -49,6 +45,13 @@ def test_work_is_what_a_count_by_hand_gives() -> None:
     assert moved == 2 * (26 + (6 + 6 + 4 + 4 + 3) + 3 + (6 + 6 + 4 + 4 + 3))
     assert special == 2 * (12 + 12 + 6)
     assert fma == 17 * 12
+    # four directions of 3 without a gate, each with an output of its own
+    walks = shape._replace(directions=4, gated=False, separate=True)
+    assert work(walks, 4, gradients=False) == (
+        4 * (12 + 12 + 8 + 8 + 12),
+        24 + 2 * 12,
+        4 * 24,
+    )
 
 
 def printed(shown: Table) -> str:

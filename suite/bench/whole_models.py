@@ -1,15 +1,17 @@
-"""Images a second of whole models on a GPU: dense by every kernel, and reduced by the fastest.
+"""Images a second of whole models: dense by every kernel, and reduced by the fastest.
 
-Passes are replayed as CUDA graphs, so that the host does not limit them; the rate of a pass whose
-kernels the host launches one by one is beside it. A reduction's share is the time of a graph of the
-reducers alone, on the tokens that they get in the pass, over the time of the whole pass.
+On a GPU passes are replayed as CUDA graphs, so that the host does not limit them; the rate of a
+pass whose kernels the host launches one by one is beside it. A reduction's share is the time of the
+reducers alone, on the tokens that they get in the pass, over the time of the whole pass. A dense
+pass by the fastest kernel has its floor beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.table import Table
@@ -17,10 +19,10 @@ from rich.table import Table
 from backbones import create_model, without_weights
 from backbones.base import Backbone
 from methods.spec import parse_all
-from suite.bench.authors_block import authors_blocks
 from suite.bench.cells import Notify, cells_with_plan
 from suite.bench.cuda_graphs import captured
-from suite.bench.cuda_kernels import PRECISIONS, obstacle
+from suite.bench.cuda_kernels import obstacle
+from suite.bench.floor import Term, floor_of
 from suite.bench.memory import peak_mib
 from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
@@ -31,13 +33,13 @@ from suite.plan.cells import Cell
 from suite.plan.layout import layout
 from suite.plan.settings import choose_settings
 from suite.stats.correctness import sample_name
-from suite.system.hardware import DTYPES
+from suite.system.hardware import check_precision, set_products
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
-KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
-HEADED_KERNELS = ("reference", "mamba_ssm", "chunked")  # of Mamba-2
-REDUCED_BY = ("triton", "chunked")
-DEVICE = "cuda"
+# by device
+KERNELS = {"cuda": ("reference", "mamba_ssm", AUTHORS, "triton"), "cpu": ("cpu",)}
+HEADED_KERNELS = {"cuda": ("reference", "mamba_ssm", "chunked"), "cpu": ("chunked",)}  # of Mamba-2
+REDUCED_BY = ("triton", "chunked", "cpu")
 KERNELS_SHOWN = 12  # of each pass, the longest
 COLUMNS = {
     "backbone": "{row.backbone}",
@@ -51,12 +53,20 @@ COLUMNS = {
     "reduction": "{row.reduction_share:.1%}",
     "activations MiB": "{row.peak_mib:.0f}",
 }
+FLOOR_COLUMNS = {
+    "backbone": "{row.model.backbone}",
+    "precision": "{row.model.precision}",
+    "term": "{row.term.name}",
+    "floor ms": "{row.term.floor_ms:.3f}",
+    "measured ms": "{row.term.ms:.3f}",
+    "floor over measured": "{row.term.share:.2f}",
+}
 KERNEL_COLUMNS = {
     "backbone": "{row.model.backbone}",
     "precision": "{row.model.precision}",
     "kernel": "{row.model.kernel}",
     "method": "{row.model.what}",
-    "CUDA kernel": "{row.name}",
+    "kernel or operator": "{row.name}",
     "ms": "{row.milliseconds:.2f}",
     "share": "{row.share:.1%}",
 }
@@ -78,6 +88,7 @@ class ModelRow(NamedTuple):
     reduction_share: float
     peak_mib: float
     kernel_milliseconds: dict[str, float]
+    floor: list[Term]
 
     @property
     def what(self) -> str:
@@ -85,8 +96,15 @@ class ModelRow(NamedTuple):
         return self.method if self.method == "none" else f"{self.method} at {self.budget}"
 
 
+class FloorRow(NamedTuple):
+    """One term of a dense pass of `model`."""
+
+    model: ModelRow
+    term: Term
+
+
 class KernelTime(NamedTuple):
-    """The milliseconds of one CUDA kernel in a pass of `model`, and its share of all kernels."""
+    """The milliseconds of one kernel in a pass of `model`, and its share of all kernels."""
 
     model: ModelRow
     name: str
@@ -94,43 +112,54 @@ class KernelTime(NamedTuple):
     share: float
 
 
-def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
+def measure_models(spec: BenchSpec, device: str, notify: Notify) -> Iterator[ModelRow]:
     """Measure every backbone dense by every kernel, and reduced by each method at each budget.
 
     Weights and images are random: time does not depend on their values. `notify` gets what is left
     out, with the reason. UserError if a kernel is wrong.
     """
-    # full fp32 in the matrix products of all sides, or kernels would be compared with TF32
-    torch.set_float32_matmul_precision("highest")
     methods = parse_all(spec.methods)
     batch = spec.batches[-1]
-    for name, precision, kernel in _combinations(spec.named):
+    for name, precision, kernel in _combinations(spec, device):
+        dtype = check_precision(precision, device)
+        set_products(precision)
+        written = spec.named[name]
         # the authors' block calls mamba_ssm's scan from a sequence of operations of its own
         own = "mamba_ssm" if kernel == AUTHORS else kernel
-        if reason := obstacle(own, DTYPES[precision], _is_headed(spec.named[name])):
+        if reason := obstacle(own, dtype, _is_headed(written), device):
             notify(f"{name} {precision} {kernel}: left out, {reason}")
             continue
-        model = create_model(spec.named[name], kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
+        model = create_model(written, kernel=own).to(device).eval().cast(dtype)
         if kernel == AUTHORS:
+            # imports Triton, which PyTorch for CPUs comes without
+            from suite.bench.authors_block import authors_blocks
+
             model.layers = authors_blocks(model.blocks)
         # budgets are solved for the one kernel under which reduced cells are timed
         reducing = methods if kernel in REDUCED_BY else []
         common = spec.run_spec()
         whole, *cells = layout(name, model, choose_settings(reducing, common), common, "")
-        dense = _row(model, precision, kernel, whole, batch)
+        dense = _row(model, precision, kernel, whole, batch, device)
+        if kernel in REDUCED_BY:
+            seconds_by_kernel = {
+                name: time / 1e3 for name, time in dense.kernel_milliseconds.items()
+            }
+            time = batch / dense.images_per_second
+            floor = floor_of(written, batch, precision, device, seconds_by_kernel, time, notify)
+            dense = dense._replace(floor=floor)
         yield dense
         # with the fastest kernel, where the reduction has the largest share
         if kernel in REDUCED_BY:
             for cell in cells_with_plan(cells, notify):
-                row = _row(model, precision, kernel, cell, batch)
+                row = _row(model, precision, kernel, cell, batch, device)
                 yield row._replace(speedup=row.images_per_second / dense.images_per_second)
 
 
-def _combinations(named: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _combinations(spec: BenchSpec, device: str) -> Iterator[tuple[str, str, str]]:
     """Backbone, precision and kernel of each dense row."""
-    for name, written in named.items():
+    for name, written in spec.named.items():
         kernels = HEADED_KERNELS if _is_headed(written) else KERNELS
-        yield from product([name], PRECISIONS, kernels)
+        yield from product([name], spec.precisions, kernels[device])
 
 
 def _is_headed(name: str) -> bool:
@@ -138,24 +167,33 @@ def _is_headed(name: str) -> bool:
     return without_weights(name).describe().scan_heads > 0
 
 
-def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -> ModelRow:
+def _replayed(run: Callable[[Any], object], inputs: Any, device: str) -> Callable[[], object]:
+    """On a GPU a graph of `run(inputs)`."""
+    return captured(run, inputs) if device == "cuda" else partial(run, inputs)
+
+
+def _row(
+    model: Backbone, precision: str, kernel: str, cell: Cell, batch: int, device: str
+) -> ModelRow:
     assert cell.plan is not None
-    images = random_images(model, batch, DEVICE)
+    images = random_images(model, batch, device)
     timed = Pass(model, images, cell.reducers())
     # no graph of the reference: it would hold thousands of launches twice in memory
     slow = kernel == "reference"
     with torch.inference_mode():
         torch.cuda.empty_cache()  # the graphs of the row before
-        peak = peak_mib(timed, DEVICE)
+        peak = peak_mib(timed, device)
         eager = timed.seconds()
-        whole = eager if slow else seconds(captured(Pass.__call__, timed), DEVICE)
+        whole = eager
+        if not slow and device == "cuda":
+            whole = seconds(_replayed(Pass.__call__, timed, device), device)
         # a graph, as the pass is: launched one by one, short kernels would wait for the host
         calls = timed.reducer_calls()
         reduction = 0.0
         if calls:
-            every = captured(lambda calls: [call() for call in calls], calls)
-            reduction = seconds(every, DEVICE)
-        kernels = {} if slow else profiled(timed, DEVICE)[0]
+            every = _replayed(lambda calls: [call() for call in calls], calls, device)
+            reduction = seconds(every, device)
+        kernels = {} if slow else profiled(timed, device)[0]
     longest = sorted(kernels.items(), key=lambda kernel: -kernel[1])
     return ModelRow(
         backbone=model.name,
@@ -171,6 +209,7 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
         reduction_share=reduction / whole,
         peak_mib=peak,
         kernel_milliseconds={name: 1e3 * time for name, time in longest},
+        floor=[],
     )
 
 
@@ -196,11 +235,21 @@ def answer(rows: list[ModelRow]) -> str:
 def table(rows: list[ModelRow]) -> Table:
     """The rows for a terminal."""
     kinds = [row.kind for row in rows]
-    return figures_table("Whole models on a GPU: throughput", rows, COLUMNS, 4, kinds)
+    return figures_table("Whole models: throughput", rows, COLUMNS, 4, kinds)
+
+
+def floor_table(rows: list[ModelRow]) -> Table:
+    """The floor of each dense pass that has one, term by term, and their sum."""
+    shown = []
+    for row in rows:
+        if row.floor:
+            floor, ms = (sum(column) for column in list(zip(*row.floor, strict=True))[1:])
+            shown += [FloorRow(row, term) for term in (*row.floor, Term("the pass", floor, ms))]
+    return figures_table("Floor of a dense pass", shown, FLOOR_COLUMNS, names=3)
 
 
 def profile_table(rows: list[ModelRow]) -> Table:
-    """Milliseconds by CUDA kernel, of the dense passes and of those under the first method."""
+    """Milliseconds by kernel or operator, of the dense passes and those under the first method."""
     # all methods and budgets would be hundreds of lines
     reduced = [row.method for row in rows if row.method != "none"]
     times: list[KernelTime] = []

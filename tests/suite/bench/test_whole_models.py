@@ -18,9 +18,17 @@ from backbones.layers.mixer import BidirectionalMixer
 from backbones.scan import ScanInputs
 from backbones.scan.reference import reference_scan
 from backbones.sequence import new_sequence
-from suite.bench import authors_block, cuda_kernels, cuda_models
-from suite.bench.cuda_models import AUTHORS, ModelRow, measure_models, profile_table, table
+from suite.bench import authors_block, cuda_kernels, whole_models
+from suite.bench.floor import ELSE, PRODUCTS, SCANS, WAITING, Term
 from suite.bench.spec import BenchSpec
+from suite.bench.whole_models import (
+    AUTHORS,
+    ModelRow,
+    floor_table,
+    measure_models,
+    profile_table,
+    table,
+)
 from suite.cli import run as run_cli
 
 
@@ -77,6 +85,7 @@ def row(kernel: str, method: str = "none") -> ModelRow:
         reduction_share=0.25,
         peak_mib=257.4,
         kernel_milliseconds={"gemm": 3.0, "scan": 1.0},
+        floor=[Term(PRODUCTS, 1.5, 3.0), Term(SCANS, 0.75, 1.0)] if method == "none" else [],
     )
 
 
@@ -92,13 +101,17 @@ def test_tables_show_every_row_and_the_kernels_of_dense_and_the_first_method() -
     assert "hsa" not in page.getvalue()
     for text in ("gemm", "3.00", "75.0 %", "mtr at 0.4"):
         assert text in page.getvalue()
+    page.truncate(0)
+    console.print(floor_table(rows))
+    for texts in ((PRODUCTS, "1.500", "3.000", "0.50"), ("the pass", "2.250", "4.000", "0.56")):
+        assert any(all(text in line for text in texts) for line in page.getvalue().splitlines())
 
 
 @pytest.fixture
 def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU in place of the GPU, with stand-ins for the timer, the graphs and the kernels."""
+    """A CPU in place of the GPU, with stand-ins for the timer and the kernels."""
 
-    def refuse(kernel: str, dtype: torch.dtype, headed: bool) -> str:
+    def refuse(kernel: str, dtype: torch.dtype, headed: bool, device: str) -> str:
         return "kernel 'triton' is not here: install it" if kernel == "triton" else ""
 
     def timed(run: Callable[[], object], device: str) -> float:
@@ -108,26 +121,24 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authors_block, "conv_function", lambda: stand_in_conv)
     monkeypatch.setattr(authors_block, "scan_function", lambda: stand_in_scan)
     stand_ins: dict[str, Any] = {
-        "DEVICE": "cpu",
         "REDUCED_BY": ("reference",),
-        "PRECISIONS": ("fp32",),
-        "KERNELS": ("reference", AUTHORS, "triton"),
-        "HEADED_KERNELS": ("reference", "chunked"),
+        "KERNELS": {"cpu": ("reference", AUTHORS, "triton")},
+        "HEADED_KERNELS": {"cpu": ("reference", "chunked")},
         "obstacle": refuse,
         "seconds": timed,
-        "captured": lambda run, inputs: lambda: run(inputs),
         "profiled": lambda run, device: ({"norm": 0.001, "scan": 0.003}, 0.005),
     }
     for name, value in stand_ins.items():
-        monkeypatch.setattr(cuda_models, name, value)
+        monkeypatch.setattr(whole_models, name, value)
     monkeypatch.setattr("suite.bench.passes.seconds", timed)
-    monkeypatch.setattr("suite.system.hardware.pick_device", lambda device: "cuda")
 
 
 def test_a_scan_with_heads_has_kernels_of_its_own(rehearsed: None) -> None:
     name = "adventurer_nano[image_size=32,depth=3,dim=8]"
     spec = BenchSpec(backbones=(name,), methods=("mtr",), budgets=(0.2,), batches=(2,))
-    rows = list(measure_models(spec, lambda text: None))
+    notes: list[str] = []
+    rows = list(measure_models(spec, "cpu", notes.append))
+    assert "Mamba-2" in next(note for note in notes if "no floor" in note)
     assert [(row.kernel, row.method) for row in rows] == [
         ("reference", "none"),
         ("reference", "mtr"),
@@ -156,12 +167,11 @@ def test_the_whole_measurement_from_the_command_line(
 ) -> None:
     model = "vim_nano[image_size=32,depth=3,dim=8]"
     line = (
-        "bench models --device cuda --batch-size 2 --budget 0.2,0.99 --methods mtr,hsa --threads 1"
+        "bench models --device cpu --precision fp32 --batch-size 2 --budget 0.2,0.99 "
+        "--methods mtr,hsa --threads 1"
     )
     file = tmp_path / "models.json"
-    precision = torch.get_float32_matmul_precision()
     assert run_cli([*line.split(), "--backbone", model, "--save", str(file), "--json"]) == 0
-    torch.set_float32_matmul_precision(precision)
     out, progress = capsys.readouterr()
     rows = json.loads(out)
     assert rows == json.loads(file.read_text())
@@ -187,21 +197,30 @@ def test_what_was_measured_before_an_interruption_is_kept(
         yield row("triton")
         raise UserError("the GPU is gone: look for it")
 
-    monkeypatch.setattr(cuda_models, "measure_models", interrupted)
+    monkeypatch.setattr(whole_models, "measure_models", interrupted)
     file = tmp_path / "models.json"
-    assert run_cli(["bench", "models", "--save", str(file)]) == 2
+    assert run_cli(["bench", "models", "--device", "cpu", "--save", str(file)]) == 2
     assert [entry["images_per_second"] for entry in json.loads(file.read_text())] == [1234]
 
 
 @pytest.mark.gpu
 def test_dense_and_reduced_models_are_measured() -> None:
     spec = BenchSpec(
-        backbones=("vim_nano",), methods=("mtr", "hsa"), budgets=(0.2, 0.4), batches=(4,)
+        backbones=("vim_nano",),
+        methods=("mtr", "hsa"),
+        budgets=(0.2, 0.4),
+        batches=(4,),
+        precisions=("bf16", "fp32", "tf32"),
     )
-    rows = list(measure_models(spec, print))
+    rows = list(measure_models(spec, "cuda", print))
     assert {"reference", "triton"} <= {row.kernel for row in rows}
     reduced = [row for row in rows if row.method != "none"]
-    assert len(reduced) == 2 * 2 * 2
+    assert len(reduced) == 3 * 2 * 2
+    for dense in rows:
+        if dense.kernel == "triton" and dense.method == "none":
+            times = {term.name: term.ms for term in dense.floor}
+            assert min(times[PRODUCTS], times[SCANS], times[ELSE]) > 0
+            assert all(term.floor_ms > 0 for term in dense.floor if term.name != WAITING)
     for entry in rows:
         assert entry.images_per_second > 0
         assert entry.peak_mib > 0
