@@ -52,15 +52,7 @@ def measure_speed(
     ``removed`` and shares as fractions.
     """
     machine = state(device)  # before the timing, which is a load itself
-    native = random_images(model, batch, device)
-    passes = {}
-    for cell in cells:
-        sized, images = model, native
-        if cell.view is None and cell.image_size != model.image_size:
-            # a smaller image is a method too, and has a model of its own
-            sized = model.resized(cell.image_size)
-            images = random_images(sized, batch, device)
-        passes[cell.key] = Pass(sized, images, cell.reducers(), cell.view, cell.image_size)
+    passes = passes_of(model, cells, batch, device)
     with torch.inference_mode():
         runs = {key: timed.seconds for key, timed in passes.items()}
         times = in_rounds(runs, rounds, after)
@@ -75,6 +67,20 @@ def measure_speed(
             for kind, share in time_breakdown(timed).items():
                 record[f"share_{kind}"] = share
             yield {**record, **machine}
+
+
+def passes_of(model: Backbone, cells: Sequence[Cell], batch: int, device: str) -> dict[str, Pass]:
+    """The pass of each cell, by key, on a batch of random images or clips."""
+    native = random_images(model, batch, device)
+    passes = {}
+    for cell in cells:
+        sized, images = model, native
+        if cell.view is None and cell.image_size != model.image_size:
+            # a smaller image is a method too, and has a model of its own
+            sized = model.resized(cell.image_size)
+            images = random_images(sized, batch, device)
+        passes[cell.key] = Pass(sized, images, cell.reducers(), cell.view, cell.image_size)
+    return passes
 
 
 def figures(cell: Cell, times: Sequence[float], dense: Sequence[float], batch: int) -> Record:

@@ -198,6 +198,26 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     "precisions",
     "kernel",
     "rounds",
+    budgets=(0.4,),
+    batches=(1,),
+)
+def latency(spec: BenchSpec, device: str) -> Iterator[Measured]:
+    """Measure small batches, dense and reduced: on a GPU each pass as one graph."""
+    from suite.bench.latency import answer, measure_latency, table
+    from suite.terminal.findings import Findings
+
+    rows = list(measure_latency(spec, device, notify))
+    yield Measured(rows, Findings([(answer(rows), [table(rows)])]))
+
+
+@measurement(
+    "backbones",
+    "methods",
+    "budgets",
+    "batches",
+    "precisions",
+    "kernel",
+    "rounds",
     methods=("all",),
     budgets=(0.2, 0.3, 0.4, 0.5, 0.6),
     batches=(500,),
@@ -249,6 +269,7 @@ BENCHES = {
     "kernels": kernels,
     "reduction": reduction,
     "models": models,
+    "latency": latency,
     "engine": engine,
     "vit": vit,
     "tiles": tiles,
