@@ -18,6 +18,8 @@ from backbones.sequence import TokenSequence
 from backbones.shape import KINDS, Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
+# The centre of a picture, windows that slide over all of it, or the whole picture at once.
+Inference = Literal["centre", "slide", "whole"]
 # A rounded A or step bias changes for how many tokens a state is remembered.
 RECURRENT = (
     *("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias", "dt_bias"),
@@ -66,6 +68,8 @@ class Backbone(nn.Module):
 
     task: ClassVar[Literal["classification", "segmentation"]] = "classification"
     provides: ClassVar[frozenset[str]]
+    # whether it takes pictures that are no squares (`on_rectangle`)
+    takes_rectangles: ClassVar[bool] = False
     # whether its blocks run only on patch tokens that fill a rectangle (`TokenSequence.rectangle`)
     needs_rectangle: ClassVar[bool] = False
     name: str  # `create_model` sets it, and the three at the end
@@ -74,8 +78,11 @@ class Backbone(nn.Module):
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
     preprocessing: Preprocessing = Preprocessing()  # the published one, if there is
-    # of a segmenter: the centre of a picture, or windows that slide over all of it, as published
-    inference: Literal["centre", "slide"] = "centre"
+    # of a segmenter: what it is shown of a picture, as published, and of which number the sides of
+    # a whole one are multiples
+    inference: Inference = "centre"
+    multiple: int = 1
+    picture: tuple[int, int] | None = None  # height and width in pixels of what is no square
     provenance: Provenance | None = None
     code: str | None = None  # hash of the file of a third party's backbone
 
@@ -109,6 +116,7 @@ class Backbone(nn.Module):
     def _shape(self, **mixer_sizes: Any) -> Shape:
         """A shape with the sizes that all configurations have, and those given of the mixer."""
         config = self.config
+        rows, columns = self.patch_grid
         sizes: dict[str, Any] = dict.fromkeys(KINDS["a scan"], 0) | mixer_sizes
         return Shape(
             name=self.name,
@@ -116,12 +124,18 @@ class Backbone(nn.Module):
             dim=config.dim,
             patch=(1, config.patch, config.patch),
             channels=3,
-            patches=self.frames * config.grid**2,
+            patches=self.frames * rows * columns,
+            rows=rows if self.picture else 0,
             specials=len(self.special_places),
             classes=config.classes,
             frames=self.frames,
             **sizes,
         )
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.config.grid, self.config.grid
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding of another square grid to this model's.
@@ -144,6 +158,17 @@ class Backbone(nn.Module):
         # a model's own embedding is always of a square grid
         assert positions is not None
         other.pos_embed = positions
+        return other
+
+    def on_rectangle(self, height: int, width: int) -> Self:
+        """The same weights for images of `height` x `width` pixels; UserError if it takes none."""
+        if not self.takes_rectangles:
+            raise UserError(
+                f"{self.name} takes squares alone, and whole pictures are none: use --inference "
+                "slide"
+            )
+        other = copy.copy(self)
+        other.picture = height, width
         return other
 
     def fitted(
@@ -238,11 +263,17 @@ class Backbone(nn.Module):
         return needs - self.provides
 
 
-def check_image_size(images: Tensor, size: int, name: str) -> None:
-    """UserError unless `images` are (B, 3, size, size) and normalised, so of floating point."""
-    if images.ndim != 4 or images.shape[1:] != (3, size, size):
+def check_image_size(
+    images: Tensor, size: int, name: str, picture: tuple[int, int] | None = None
+) -> None:
+    """UserError unless `images` are (B, 3, size, size) and normalised, so of floating point.
+
+    Or of the height and width of a `picture`.
+    """
+    height, width = picture or (size, size)
+    if images.ndim != 4 or images.shape[1:] != (3, height, width):
         raise UserError(
-            f"{name} takes images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}: "
+            f"{name} takes images of shape (B, 3, {height}, {width}), got {tuple(images.shape)}: "
             f"{_shape_advice(tuple(images.shape), size)}"
         )
     if not images.is_floating_point():

@@ -55,6 +55,7 @@ class Shape:
         patch: size of one patch as (frames, height, width).
         channels: channels of the input image.
         patches: patch tokens of the unreduced sequence, those of the first stage.
+        rows: rows of patches of an image that is no square; 0: as many as columns.
         specials: class tokens or registers, which are never reduced.
         classes: outputs of the head.
         heads: attention heads.
@@ -94,6 +95,7 @@ class Shape:
     heads: int = 0
     hidden: int = 0
     frames: int = 1
+    rows: int = 0
     read: int = 1
     neck: int = 0
     walks: bool = False
@@ -125,6 +127,8 @@ class Shape:
                 f"{self.name}: {self.patches} patches do not fill {self.frames} frames, "
                 "or a neck below 0"
             )
+        if self.rows and (self.frames > 1 or self.patches % self.rows):
+            raise ValueError(f"{self.name}: {self.patches} patches do not fill {self.rows} rows")
         self._check_stages()
 
     @property
@@ -200,12 +204,16 @@ class Shape:
     @property
     def side(self) -> int | None:
         """Patches along one side of a frame; None if they form no square."""
+        if self.rows:
+            return None
         side = isqrt(self.patches // self.frames)
         return side if self.frames * side**2 == self.patches else None
 
     @property
     def rectangle(self) -> tuple[int, int] | None:
-        """Rows and columns of the unreduced patch tokens; None of a clip, or without a square."""
+        """Rows and columns of the unreduced patch tokens; None of a clip, or if they fill none."""
+        if self.rows:
+            return self.rows, self.patches // self.rows
         return (self.side, self.side) if self.frames == 1 and self.side else None
 
     @property
@@ -237,7 +245,13 @@ class Shape:
                 grown[name] = -(-getattr(self, name) * width // self.dim)
             stages.append(
                 replace(
-                    self, dim=width, patches=rows * columns, widths=(width,), halvings=(), **grown
+                    self,
+                    dim=width,
+                    patches=rows * columns,
+                    rows=rows if self.rows else 0,
+                    widths=(width,),
+                    halvings=(),
+                    **grown,
                 )
             )
         return tuple(stages)

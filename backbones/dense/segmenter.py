@@ -84,6 +84,7 @@ class Segmenter(Backbone):
         # of the body, whose blocks run
         self.provides = body.provides  # type: ignore[misc]
         self.needs_rectangle = body.needs_rectangle  # type: ignore[misc]
+        self.takes_rectangles = body.takes_rectangles  # type: ignore[misc]
         self.backbone = body
         self.decode_head = head
         self.levels = tuple(levels)
@@ -147,6 +148,19 @@ class Segmenter(Backbone):
         other.backbone = self.backbone.resized(image_size)
         other.config = getattr(other.backbone, "config", None)
         other.image_size = image_size
+        return other
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of the body's patches."""
+        return self.backbone.patch_grid
+
+    def on_rectangle(self, height: int, width: int) -> Self:
+        """The same weights for images of `height` x `width` pixels, if the body takes them."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.backbone = self.backbone.on_rectangle(height, width)
+        other.picture = height, width
         return other
 
     def fitted(

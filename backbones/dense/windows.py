@@ -1,13 +1,14 @@
-"""Sliding windows over a picture that is larger than what a segmenter takes at once.
+"""Windows over a picture of any size: sliding squares, or a single one that shows all of it.
 
-As OpenMMLab's MMSegmentation lays them: squares of one size, the last of a row or column moved
-inwards to end with the picture. Logits are averaged where windows overlap.
+As OpenMMLab's MMSegmentation lays them: the last of a row or column is moved inwards to end with
+the picture. Logits are averaged where windows overlap.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from backbones.common.errors import UserError
 
@@ -33,21 +34,27 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Layout:
-    """The windows of one picture of `height` x `width` pixels, squares of `window` pixels.
+    """The windows of one picture of `height` x `width` pixels, each of `rows` x `columns` pixels.
 
     Each is `stride` pixels further than the one before. No side is shorter than a window.
     """
 
     height: int
     width: int
-    window: int
+    rows: int
+    columns: int
     stride: int
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> Self:
+        """The whole picture as one window."""
+        return cls(height, width, height, width, stride=1)
 
     @cached_property
     def places(self) -> tuple[tuple[int, int], ...]:
         """First row and column of each window, row by row."""
-        across = window_starts(self.width, self.window, self.stride)
-        down = window_starts(self.height, self.window, self.stride)
+        across = window_starts(self.width, self.columns, self.stride)
+        down = window_starts(self.height, self.rows, self.stride)
         return tuple((top, left) for top in down for left in across)
 
     @property

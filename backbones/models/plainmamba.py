@@ -21,7 +21,7 @@ from backbones.common.errors import UserError
 from backbones.config import with_overrides
 from backbones.layers import batch_invariant
 from backbones.layers.norm import layer_norm
-from backbones.layers.positions import resample_grid
+from backbones.layers.positions import resample_grid, resample_positions
 from backbones.layers.zigzag import WALKS
 from backbones.layers.zigzag_mixer import TRACED, ZigzagMixer, on_grid
 from backbones.models.sizes import PLAINMAMBA, PlainConfig
@@ -125,6 +125,7 @@ class PlainMamba(Backbone):
     """PlainMamba; it has no special tokens."""
 
     provides: ClassVar[frozenset[str]] = TRACED
+    takes_rectangles: ClassVar[bool] = True
 
     config: PlainConfig
 
@@ -134,7 +135,7 @@ class PlainMamba(Backbone):
         self.config = config
         self.image_size = config.image_size
         self.patch_embed = Stem(config)
-        self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, config.dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.positions**2, config.dim))
         self.layers = nn.ModuleList(
             PlainBlock(config, config.local and i == 0) for i in range(config.depth)
         )
@@ -154,9 +155,20 @@ class PlainMamba(Backbone):
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens, row by row."""
-        check_image_size(images, self.image_size, self.name)
-        tokens = self.patch_embed(images.to(self.pos_embed.dtype)) + self.pos_embed
-        return new_sequence(tokens, (), (1, self.config.grid, self.config.grid), image_index)
+        check_image_size(images, self.image_size, self.name, self.picture)
+        positions, side = self.pos_embed, self.config.positions
+        if self.patch_grid != (side, side):
+            positions = resample_positions(positions, (side, side), self.patch_grid)
+        tokens = self.patch_embed(images.to(positions.dtype)) + positions
+        return new_sequence(tokens, (), (1, *self.patch_grid), image_index)
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        if self.picture is None:
+            return super().patch_grid
+        height, width = self.picture
+        return height // self.config.patch, width // self.config.patch
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of the mean token, in which tokens count by size if so configured."""
@@ -168,8 +180,8 @@ class PlainMamba(Backbone):
         return batch_invariant.per_image_linear(mean, self.head)
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
-        """Resample a position embedding (1, n, C) to this model's grid; None if n is no square."""
-        return resample_grid(positions, self.config.grid)
+        """Resample a position embedding (1, n, C) to this model's table; None if n is no square."""
+        return resample_grid(positions, self.config.positions)
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""

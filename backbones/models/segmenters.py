@@ -36,7 +36,8 @@ def create(name: str, **overrides: Any) -> Segmenter:
     """Build the segmenter called `name`; overrides but those of the head are of its body."""
     own = {key: value for key, value in overrides.items() if key in OWN}
     config = with_overrides((SEGMENTERS | UPERNETS | VIM_UPERNETS)[name], name, own)
-    settings = {"image_size": config.image_size} if config.image_size else {}
+    own_sizes = {"image_size": config.image_size, "table": config.table}
+    settings = {key: value for key, value in own_sizes.items() if value}
     settings |= {key: value for key, value in overrides.items() if key not in own}
     body = body_of(config, settings)
     halvings = body.describe().halvings
@@ -44,8 +45,7 @@ def create(name: str, **overrides: Any) -> Segmenter:
     levels = (*halvings, body.depth) if halvings else spaced_levels(body.depth, config.levels)
     head = head_of(config, body, levels)
     model = Segmenter(name, body, levels, head, branch=config.head == "pyramid")
-    if config.slides:
-        model.inference = "slide"
+    model.inference, model.multiple = config.inference, config.multiple
     return model
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class PlainConfig:
     ``convolutions``  of the stem, before the one that makes patches of its result
     ``local``         whether a 3 x 3 convolution follows the first block
     ``weighted``      whether the mean over tokens counts each by its size
+    ``table``         side of the table of positions, which is resampled for every image of another
+                      grid; 0 for the grid's own
     """
 
     dim: int
@@ -105,11 +108,17 @@ class PlainConfig:
     convolutions: int = 3
     local: bool = False
     weighted: bool = True
+    table: int = 0
 
     @property
     def grid(self) -> int:
         """Patches along one side."""
         return self.image_size // self.patch
+
+    @property
+    def positions(self) -> int:
+        """Side of the table of positions."""
+        return self.table or self.grid
 
 
 @dataclass(frozen=True)
@@ -187,7 +196,9 @@ class SegmenterConfig:
                     stages at the end of each
     ``channels``    of UPerNet's head
     ``image_size``  of the body, 0 for its own
-    ``slides``      whether windows slide over pictures of any size, as its authors evaluate
+    ``table``       side of the body's table of positions, 0 for its own
+    ``inference``   what its authors show it of a picture: centre, slide (windows over all of it) or
+                    whole, with sides that are multiples of ``multiple``
     """
 
     body: str
@@ -196,7 +207,9 @@ class SegmenterConfig:
     classes: int
     channels: int = 512
     image_size: int = 0
-    slides: bool = False
+    table: int = 0
+    inference: Literal["centre", "slide", "whole"] = "centre"
+    multiple: int = 1
 
 
 def _nano(dim: int, divide: bool = True) -> MambaConfig:
@@ -290,13 +303,30 @@ SEGMENTERS = {
 }
 # as published, for the 150 classes of ADE20K
 UPERNETS = {
-    f"{body}_upernet": SegmenterConfig(body, "upernet", 4, classes=150, image_size=512, slides=True)
-    for body in (*PLAINMAMBA, "vmamba_tiny", "vmamba_small", "vmamba_base")
+    **{
+        f"{body}_upernet": SegmenterConfig(
+            body,
+            "upernet",
+            4,
+            classes=150,
+            image_size=512,
+            table=14,
+            inference="whole",
+            multiple=32,
+        )
+        for body in PLAINMAMBA
+    },
+    **{
+        f"{body}_upernet": SegmenterConfig(
+            body, "upernet", 4, classes=150, image_size=512, inference="whole"
+        )
+        for body in ("vmamba_tiny", "vmamba_small", "vmamba_base")
+    },
 }
 # Vim's, as DyVM trains both sizes; no trained weights are published, so they are in no list
 VIM_UPERNETS = {
     f"vim_{size}_upernet": SegmenterConfig(
-        f"vim_{size}", "pyramid", 4, classes=150, channels=dim, image_size=512, slides=True
+        f"vim_{size}", "pyramid", 4, classes=150, channels=dim, image_size=512, inference="slide"
     )
     for size, dim in (("tiny", 192), ("small", 384))
 }

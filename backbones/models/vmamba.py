@@ -72,6 +72,7 @@ class VMamba(Backbone):
 
     provides: ClassVar[frozenset[str]] = TRACED
     needs_rectangle: ClassVar[bool] = True
+    takes_rectangles: ClassVar[bool] = True
 
     config: StagedConfig
 
@@ -104,11 +105,19 @@ class VMamba(Backbone):
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens, row by row."""
-        check_image_size(images, self.image_size, self.name)
+        check_image_size(images, self.image_size, self.name, self.picture)
         weight = self.patch_embed.get_parameter("0.weight")
         grid = batch_invariant.convolve(self.patch_embed, images.to(weight.dtype))
         tokens = grid.flatten(2).transpose(1, 2)
-        return new_sequence(tokens, (), (1, self.config.grid, self.config.grid), image_index)
+        return new_sequence(tokens, (), (1, *self.patch_grid), image_index)
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches; at a side that is no multiple of a patch one more."""
+        if self.picture is None:
+            return super().patch_grid
+        height, width = (-(-side // self.config.patch) for side in self.picture)
+        return height, width
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of the mean token, in which tokens count by size if so configured."""

@@ -26,7 +26,9 @@ def token_tables(
     reducing = reduced_cells(records)
     dense = {name: cell.key for name, cell in prepared.dense.items()}
     errors = first_errors_table(dense, reducing, results)
-    tables = kept_tables(prepared, results, reducing)
+    # Positions differ between whole pictures.
+    counted = [r for r in reducing if prepared.data[r.backbone].inference != "whole"]
+    tables = kept_tables(prepared, results, counted)
 
     def kept_patches(record: CellRecord) -> Alive:
         return results.alive(record.key, prepared.models[record.backbone].special_places)
@@ -36,7 +38,7 @@ def token_tables(
     return {
         **tables,
         "first_errors": errors,
-        **similarity_tables(reducing, kept_patches, answered_of(results)),
+        **similarity_tables(counted, kept_patches, answered_of(results)),
         **gallery_tables(prepared, cells, errors),
     }
 

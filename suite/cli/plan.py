@@ -57,6 +57,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
             "seconds": seconds,
             "seconds_by_role": by_role,
             "views": prepared.mean_views,
+            "work_of_item": prepared.mean_work,
             "sites": {name: choice.record() for name, choice in prepared.sites.items()},
             "notes": [*notes_on_settings(prepared), *unstated, *notes_on_smaller(records)],
         }

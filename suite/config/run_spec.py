@@ -107,10 +107,11 @@ class RunSpec(Specification):
     list; empty: the images that come with the suite."""
     views: str | None = None
     """Views of each video, CLIPSxCROPS, whose predictions are averaged; empty: 4x3."""
-    inference: Literal["published", "centre", "slide"] = "published"
+    inference: Literal["published", "centre", "slide", "whole"] = "published"
     """How pictures with masks are segmented: centre (its square alone), slide (windows over the
-    whole picture, each reduced by itself; pixels count at the picture's own size), or published
-    (slide for the published heads, centre for others)."""
+    whole picture, each reduced by itself), whole (all of it at once), or published (as the authors
+    of the backbone do; centre where none have). Of slide and whole, pixels count at the picture's
+    own size."""
     images: int | Literal["all"] = 500
     """Number of images, stratified by class, or 'all'; the default is at most 500."""
     budgets: tuple[Budget, ...] = (0.2, 0.4, 0.6)

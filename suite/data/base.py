@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.base import Inference
 from backbones.common.errors import UserError
 from backbones.dense.windows import Layout
 from backbones.preprocessing import Preprocessing
@@ -89,10 +90,10 @@ class Dataset(ABC):
     ``labels``   (N,) int64, available without decoding an image
     ``mean``, ``std``  of the normalisation, per channel, for pixels in 0..1
     ``stored``   whether samples are decoded from files, by worker processes where there are many
-    ``sliding``  whether the views are windows of a picture (`in_windows`)
+    ``inference``  what a model is shown of a picture (`shown_as`)
     ``notes``    what is not as a user may think: files passed over, another order of classes
     ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
-    ``views``    of an item; of pictures in windows (`in_windows`) no item has more
+    ``views``    of an item; of pictures in windows no item has more
     ``code``     hash of the file of a third party's data set, which `open_dataset` sets
     ``task``     ``segmentation`` if it was opened so: it then has a `truth`, whose values index
                  ``classes``, and a label only spreads samples evenly over kinds of images
@@ -101,7 +102,7 @@ class Dataset(ABC):
     kind: ClassVar[Literal["images", "videos"]] = "images"
     stored: ClassVar[bool] = False
     views: int = 1
-    sliding: bool = False
+    inference: Inference = "centre"
     notes: tuple[str, ...] = ()
     code: str | None = None
     task: TaskName = "classification"
@@ -151,17 +152,23 @@ class Dataset(ABC):
         """The data with one view an item, for display."""
         return self
 
-    def in_windows(self) -> Dataset | None:
-        """The data with whole pictures, in windows as `layout` lays them, each of them a view.
+    def shown_as(self, inference: Inference, multiple: int = 1) -> Dataset | None:
+        """The data with all of every picture: in sliding windows, each a view, or whole.
 
-        `samples` are then all windows, picture by picture, and the truth is `whole_truth`. None if
-        no picture is larger than what a model sees of it.
+        `samples` are then all windows, picture by picture, as `layout` lays them, and the truth is
+        `whole_truth`. The sides of whole pictures are multiples of `multiple`; their samples differ
+        in size, so that they are asked for one by one. None if no picture is larger than what a
+        model sees of it.
         """
         return None
 
     def layout(self, index: int, image_size: int) -> Layout | None:
-        """How the windows of an item lie, of data `in_windows`; None where each is seen once."""
+        """How the windows of an item lie; None where its centre is seen, or all is a square."""
         return None
+
+    def layouts(self, indices: IntArray, image_size: int) -> list[Layout]:
+        """The layouts of several items that can be read; none where items have none."""
+        return []
 
     def mean_views(self, indices: IntArray, image_size: int) -> float:
         """The views of an item, mean over several."""

@@ -30,7 +30,7 @@ def of_windows(logits: Tensor, layout: Layout, height: int, width: int) -> AtRow
     Those of each window are interpolated to the pixels it shows, averaged where windows overlap,
     and interpolated once more: from the size that the picture had for the model to its own.
     """
-    columns = columns_at_pixels(logits, layout.window)
+    columns = columns_at_pixels(logits, layout.columns)
 
     def at_rows(rows: slice) -> Tensor:
         first, second, weight = neighbours(layout.height, height, rows)
@@ -44,17 +44,17 @@ def of_windows(logits: Tensor, layout: Layout, height: int, width: int) -> AtRow
 def joined(columns: Tensor, layout: Layout, rows: slice) -> Tensor:
     """Some `rows` of a picture as the model had it, (1, K, r, width), the mean over its windows.
 
-    `columns` (windows, K, h, window) are logits that have been interpolated along rows.
+    `columns` (windows, K, h, w) are logits that have been interpolated along rows.
     """
-    side = layout.window
+    high, wide = layout.rows, layout.columns
     total = columns.new_zeros(1, columns.shape[1], rows.stop - rows.start, layout.width)
     count = columns.new_zeros(rows.stop - rows.start, layout.width)
     for window, (top, left) in enumerate(layout.places):
-        start, stop = max(rows.start, top), min(rows.stop, top + side)
+        start, stop = max(rows.start, top), min(rows.stop, top + high)
         if start >= stop:
             continue
-        own = rows_at_pixels(columns[window : window + 1], side, slice(start - top, stop - top))
-        place = slice(start - rows.start, stop - rows.start), slice(left, left + side)
+        own = rows_at_pixels(columns[window : window + 1], high, slice(start - top, stop - top))
+        place = slice(start - rows.start, stop - rows.start), slice(left, left + wide)
         total[:, :, place[0], place[1]] += own
         count[place] += 1
     return total.div_(count)

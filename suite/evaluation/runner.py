@@ -168,6 +168,8 @@ def shard_batches(
     # A mask is of one image, not of a clip, and needs a square grid of patches.
     grid = (side, side) if side and model.frames == 1 else None
     items = max(1, batch_size // round(data.mean_views(images, model.image_size)))
+    if data.inference == "whole":
+        items = 1  # of another size each
     # The loader prepares the first batches of the next shard while this one ends.
     end = np.searchsorted(run, images[-1], side="right")
     return batches(
@@ -228,6 +230,10 @@ def evaluate_batch(
     # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
     halvings = model.describe().halvings
+    # Tokens of a whole picture have other positions than those of the next, and are not counted.
+    counted = batch.layouts is None
+    if not counted:
+        model = model.on_rectangle(*images.shape[-2:])
     counts = TokenCounts(token_masks(model, batch.foreground), tracked, halvings, device)
     order = OrderTracker()
     succeeded: list[str] = []
@@ -237,7 +243,8 @@ def evaluate_batch(
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         with STOPWATCH.part("tokens"):
-            counts.observe(keys, site, tokens)
+            if counted:
+                counts.observe(keys, site, tokens)
             order.observe(keys, site, tokens)
 
     def settle(key: str, answer: Tensor | Failure) -> None:
@@ -266,7 +273,7 @@ def evaluate_batch(
                 reasons[job.key] = failure.reason
             continue
         # a smaller image, or a window, has other positions, which are not counted
-        if sized is model and view is None:
+        if counted and sized is model and view is None:
             counts.observe([cell.key for cell in members], 0, tokens)
         jobs = jobs_for(members, sized, batch.indices, batch.labels)
         for job, answer in evaluate(sized, tokens, jobs, observe):
@@ -321,6 +328,8 @@ def embed(
 ) -> tuple[Backbone, TokenSequence]:
     """Return `model` for images of this `size`, and the tokens that enter its first block.
 
+    Of whole pictures the short side becomes as long.
+
     `index` (B,) are the numbers of the images. Of a `view` the tokens are those of its window.
     """
     if view is not None:
@@ -328,8 +337,14 @@ def embed(
         return sized, leading(sized.embed(seen(images, index, size, view), index), view.patches)
     if size == model.image_size:
         return model, model.embed(images, index)
-    resized = model.resized(size)
-    return resized, resized.embed(shrink(images, size), index)
+    if model.picture is None:
+        resized = model.resized(size)
+        return resized, resized.embed(shrink(images, size), index)
+    # Of a whole picture as small a share of rows and columns.
+    share = size / model.image_size
+    sides = [model.image_size_for(max(1, round(places * share))) for places in model.patch_grid]
+    resized = model.on_rectangle(sides[0], sides[1])
+    return resized, resized.embed(shrink(images, sides), index)
 
 
 def seen(images: Tensor, index: Tensor | None, size: int, view: View) -> Tensor:
@@ -338,8 +353,10 @@ def seen(images: Tensor, index: Tensor | None, size: int, view: View) -> Tensor:
     return shrink(cropped(images, numbers, view), size)
 
 
-def shrink(images: Tensor, size: int) -> Tensor:
+def shrink(images: Tensor, size: int | Sequence[int]) -> Tensor:
     """Resize images (B, 3, S, S), or clips (B, 3, T, S, S) frame by frame, by bicubic filtering.
+
+    `size` is that of a square, or height and width.
 
     With antialiasing, so that the result is what a smaller file of the same image would show.
     """
@@ -347,9 +364,8 @@ def shrink(images: Tensor, size: int) -> Tensor:
         # PyTorch's bicubic filter takes no clips, so each frame is an image of its own.
         frames = shrink(images.transpose(1, 2).flatten(0, 1), size)
         return frames.unflatten(0, (len(images), -1)).transpose(1, 2)
-    return F.interpolate(
-        images, size=(size, size), mode="bicubic", antialias=True, align_corners=False
-    )
+    sides = [size, size] if isinstance(size, int) else list(size)
+    return F.interpolate(images, size=sides, mode="bicubic", antialias=True, align_corners=False)
 
 
 def token_masks(model: Backbone, foreground: Tensor | None) -> Tensor | None:

@@ -17,6 +17,7 @@ from backbones.sequence import TokenSequence
 from suite.data.base import one_line
 from suite.evaluation.oracle import OracleReducer
 from suite.plan.cells import Cell
+from suite.plan.rectangles import reducers_on
 from suite.system.out_of_memory import DeviceLostError, device_is_lost, out_of_memory
 
 Observer = Callable[[Sequence[str], int, TokenSequence], None]
@@ -47,7 +48,7 @@ def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tens
 
     Cells of adaptive counts have none (`suite.evaluation.adaptive`).
     """
-    jobs = []
+    jobs, shape = [], model.describe()
     for cell in cells:
         if cell.adaptive:
             continue
@@ -55,7 +56,7 @@ def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tens
         if cell.kind == "oracle":
             jobs.append(Job(cell.key, oracle_reducers(cell, model, index, labels)))
         else:
-            jobs.append(Job(cell.key, cell.reducers()))
+            jobs.append(Job(cell.key, reducers_on(cell, shape)))
     return jobs
 
 

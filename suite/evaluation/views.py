@@ -26,7 +26,7 @@ def split_views(batch: Batch, views: int, batch_size: int) -> Iterator[Batch]:
     """Cut a batch of items into batches of at most `batch_size` samples, which are views.
 
     No item has more than `views`. The number of a sample is that of its item times `views`, plus
-    that of the view.
+    that of the view. A batch of items of one view is left as it is.
     """
     if views == 1:
         yield batch

@@ -43,8 +43,9 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
 
     ``sites`` are those that a rule chose. By backbone: kernel, hashes of the weights and of a third
     party's code, which of a file the weights are, how they were adapted, what was made up,
-    preprocessing, and the views of a video or windows of a picture in the mean. ``halved`` lists
-    the shards evaluated with a smaller batch than the spec's.
+    preprocessing, the views of a video or windows of a picture in the mean, and how many times the
+    stated FLOPs it costs. ``halved`` lists the shards evaluated with a smaller batch than the
+    spec's.
     ``seconds_by_part`` is the time of this process; during ``data wait`` the model waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
@@ -79,6 +80,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         "made_up": made_up,
         "preprocessing": preprocessing,
         "views": prepared.mean_views,
+        "work_of_item": prepared.mean_work,
         "command": command_line(),
         "halved": store.halved(),
         "seconds_by_part": STOPWATCH.rounded(),

@@ -93,7 +93,7 @@ _REDUCING = """
     log_softmax _log_softmax layer_norm native_layer_norm batch_norm _batch_norm_impl_index
     native_batch_norm cosine_similarity normalize _native_batch_norm_legit_no_training
     scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce
-    index_reduce_ adaptive_avg_pool2d _adaptive_avg_pool2d upsample_bilinear2d
+    index_reduce_ adaptive_avg_pool2d _adaptive_avg_pool2d upsample_bilinear2d upsample_bicubic2d
 """
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())
 """Operators whose work grows with the number of elements; in no total."""

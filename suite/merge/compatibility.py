@@ -25,7 +25,7 @@ OF_COMPARISON = {
     "flops_convention": "the FLOPs convention",
     "precision": "the precision",
 }
-OF_BACKBONE = ("weights", "code", "preprocessing", "views")
+OF_BACKBONE = ("weights", "code", "preprocessing", "views", "work_of_item")
 NOTED = {"suite": "The suite", "git": "The code's commit", "torch": "PyTorch"}
 
 

@@ -38,7 +38,17 @@ OTHERS: dict[str, type[BaseModel]] = {
     "retrain": RetrainSpec,
 }
 # Entries of the environment that are by backbone.
-BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing", "views")
+BY_BACKBONE = (
+    "kernel",
+    "weights",
+    "code",
+    "taken",
+    "adapted",
+    "made_up",
+    "preprocessing",
+    "views",
+    "work_of_item",
+)
 
 
 @dataclass(frozen=True)

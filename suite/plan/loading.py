@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from backbones import create_model, own_weights
-from backbones.base import Backbone
+from backbones.base import Backbone, Inference
 from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError, describe_error
 from backbones.common.naming import with_settings
@@ -54,21 +55,28 @@ class Opened:
         return self.models[key]
 
 
-def seen_by(model: Backbone, dataset: Dataset, inference: str) -> Dataset:
+def seen_by(
+    model: Backbone, dataset: Dataset, inference: Literal["published"] | Inference
+) -> Dataset:
     """The data in samples as `model` takes them, of pictures as `inference` says.
 
-    UserError for windows over data that have no pictures larger than what a model sees.
+    UserError for data that have no pictures larger than what a model sees, and for whole pictures
+    where it takes squares alone.
     """
     samples = dataset.prepared_as(model.preprocessing).in_frames(model.frames)
-    if (model.inference if inference == "published" else inference) != "slide":
+    mode = model.inference if inference == "published" else inference
+    if mode == "centre":
         return samples
-    windows = samples.in_windows()
-    if windows is None and inference == "slide":
+    shown = samples.shown_as(mode, model.multiple)
+    if shown is None and inference != "published":
         raise UserError(
-            f"no windows slide over the {dataset.kind} of '{dataset.name}', which a model sees "
-            "whole: leave --inference out"
+            f"the {dataset.kind} of '{dataset.name}' are no pictures of other sizes than a model "
+            "takes, which sees all of them: leave --inference out"
         )
-    return windows or samples
+    if shown is not None and mode == "whole":
+        # refuses rectangles where they cannot be taken
+        model.on_rectangle(model.image_size, model.image_size)
+    return shown or samples
 
 
 def _data_key(spec: RunSpec) -> tuple[str | None, ...]:

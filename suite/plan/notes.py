@@ -67,16 +67,24 @@ def notes_on_alphas(prepared: Prepared) -> list[str]:
 
 
 def notes_on_windows(prepared: Prepared) -> list[str]:
-    """Say of each backbone whose windows slide over pictures how many there are of one."""
+    """Say of each backbone that is shown all of a picture how, and what a picture costs."""
     notes = []
-    for name, views in prepared.mean_views.items():
-        if prepared.data[name].sliding:
-            size = prepared.models[name].image_size
-            notes.append(
-                f"{name} looks at pictures through windows of {size} x {size} pixels, "
-                f"{usual_stride(size)} apart: {views:.2f} of a picture in the mean. FLOPs are "
-                f"those of a window; a picture takes {views:.2f} times as many"
+    for name, model in prepared.models.items():
+        shown, size, how = prepared.data[name].inference, model.image_size, ""
+        work = f"{prepared.mean_work[name]:.2f} times as many"
+        if shown == "slide":
+            how = (
+                f"through windows of {size} x {size} pixels, {usual_stride(size)} apart: "
+                f"{prepared.mean_views[name]:.2f} of a picture in the mean. FLOPs are those of a "
+                f"window; a picture takes {work}"
             )
+        if shown == "whole":
+            how = (
+                f"at once, their short side {size} pixels. FLOPs are those of a square; a picture "
+                f"takes {work} in the mean"
+            )
+        if how:
+            notes.append(f"{name} looks at pictures {how}")
     return notes
 
 

@@ -29,6 +29,7 @@ from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
 from suite.plan.loading import Opened, context_of, seen_by, weights_hash
+from suite.plan.rectangles import mean_work, without_adaptive
 from suite.plan.settings import Chosen, one_spelling
 from suite.plan.smaller import smaller_models, with_smaller
 from suite.plan.tuning import check_tries, find_tries, picking_images, settings_on
@@ -88,6 +89,19 @@ class Prepared:
     def samples(self, backbone: str) -> int:
         """Images, clips of videos or windows of pictures that it sees under each cell."""
         return round(len(self.indices) * self.mean_views[backbone])
+
+    @cached_property
+    def mean_work(self) -> dict[str, float]:
+        """By backbone how many times an item costs the FLOPs that are stated, in the mean.
+
+        Those are of a clip, a window or a square.
+        """
+        work = dict(self.mean_views)
+        for name, model in self.models.items():
+            data = self.data[name]
+            if data.inference == "whole":
+                work[name] = mean_work(model, data, self.indices, self.spec.flops_convention)
+        return work
 
     @cached_property
     def mean_views(self) -> dict[str, float]:
@@ -297,6 +311,8 @@ def prepare(
         own: list[Cell] = []
         if further:
             own = further_cells(models[name], named, on, main, chosen, tries.get(name))
+        if seen_by(models[name], dataset, spec.inference).inference == "whole":
+            main, own = without_adaptive(main), without_adaptive(own)
         laid_out += merge_equal([*main, *own])
         more += own
     laid_out = with_smaller(laid_out, smaller, models, contexts, spec)

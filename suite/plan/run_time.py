@@ -60,7 +60,8 @@ def seconds_by_role(prepared: Prepared, done: Collection[str] = frozenset()) -> 
         seconds = dense_seconds(model, data, prepared.device, prepared.spec.batch_size)
         for cell in cells:
             # The gallery shows the first seed only.
-            images = prepared.samples(name) + (pictures if cell.seed == 0 and cell.shown else 0)
+            images = len(prepared.indices) * prepared.mean_work[name]
+            images += pictures if cell.seed == 0 and cell.shown else 0
             own = seconds * passes(cell, model.describe()) * images
             total[cell.role] = total.get(cell.role, 0.0) + own
     return total

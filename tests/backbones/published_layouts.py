@@ -353,8 +353,7 @@ def published(name: str) -> Table | None:
         body = name.removesuffix("_upernet")
         if body in STAGED:
             return staged_upernet(*STAGED[body])
-        table = upernet(*PLAIN[body])
-        return table | {"backbone.pos_embed": (1, 1024, PLAIN[body][0])}
+        return upernet(*PLAIN[body])
     if name in PLAIN:
         table = plain(*PLAIN[name])
         return {

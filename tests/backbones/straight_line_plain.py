@@ -144,20 +144,20 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
 def layers(
     state: State, image: Tensor, patch: int, depth: int, kept: Mapping[int, list[int]] | None = None
 ) -> Iterator[Tensor]:
-    """Tokens (L, C) of one image (3, S, S) after each layer; `kept` lists those that remain before it."""
-    side = image.shape[1] // patch
+    """Tokens (L, C) of one image (3, H, W) after each layer; `kept` lists those that remain before it."""
+    rows, side = image.shape[1] // patch, image.shape[2] // patch
     x = patches(state, image, patch) + state["backbone.pos_embed"][0]
-    places = [(i // side, i % side) for i in range(side * side)]
+    places = [(i // side, i % side) for i in range(rows * side)]
     for layer in range(depth):
         if kept and layer in kept:
             chosen = [places.index((i // side, i % side)) for i in kept[layer]]
             x, places = x[chosen], [places[i] for i in chosen]
         at = f"backbone.layers.{layer}."
         x = x + mixed(
-            layer_norm(x, state, f"{at}norm", 1e-5), places, (side, side), state, f"{at}mamba."
+            layer_norm(x, state, f"{at}norm", 1e-5), places, (rows, side), state, f"{at}mamba."
         )
         if f"{at}dw.0.weight" in state:
-            image_of = x.T.reshape(-1, side, side)
+            image_of = x.T.reshape(-1, rows, side)
             depthwise = torch.cat(
                 [
                     convolved(image_of[c : c + 1], state[f"{at}dw.0.weight"][c : c + 1], 1)

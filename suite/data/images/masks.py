@@ -4,9 +4,9 @@ A picture is PATH/images/NAME.jpg, or of another kind of image; its mask is PATH
 grey value a pixel, 255 where a pixel belongs to no class. With splits both folders have one folder
 for each. ``PATH/classes.txt`` names the classes, one a line, from value 0 on.
 
-Models take squares: the short side of a picture is resized to that of the model (bilinear), its
-mask likewise (nearest pixel), and the centre is cut out of both. Or windows slide over the resized
-picture, and its mask is left as it is (`in_windows`).
+The short side of a picture is resized to that of the model (bilinear), its mask likewise (nearest
+pixel), and the centre is cut out of both. Or all of the resized picture is shown, at once or in
+sliding windows, and its mask is left as it is (`shown_as`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backbones.base import Inference
 from backbones.common.errors import UserError, printable
 from backbones.dense.windows import Layout, usual_stride
 from backbones.preprocessing import Preprocessing
@@ -66,6 +68,7 @@ BLACK_AND_WHITE = (
 )
 # No picture has more: windows are at least half of one apart, and longer pictures are refused.
 MAX_WINDOWS = 2 * MAX_ASPECT
+MAX_LONG = 4  # 2048 beside 512 in the releases
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class MaskedPictures(PhotographFiles):
     """
 
     task: TaskName = "segmentation"
+    multiple = 1  # what the sides of a whole picture are multiples of
     # A mask lies on the pixels as they are stored; one of a turned picture has another size.
     upright = False
 
@@ -172,36 +176,40 @@ class MaskedPictures(PhotographFiles):
             )
         return truth
 
-    def in_windows(self) -> Self:
-        """The same pictures, whole, as windows that slide over them."""
+    def shown_as(self, inference: Inference, multiple: int = 1) -> Self:
+        """The same pictures, of each the centre, sliding windows or all at once."""
         other = copy.copy(self)
-        other.sliding, other.views = True, MAX_WINDOWS
+        other.inference, other.multiple = inference, multiple
+        other.views = MAX_WINDOWS if inference == "slide" else 1
         return other
 
     def once(self) -> Self:
         """The same pictures, of each the centre."""
-        other = copy.copy(self)
-        other.sliding, other.views = False, 1
-        return other
+        return self.shown_as("centre")
 
     def layout(self, index: int, image_size: int) -> Layout | None:
-        """Windows of the model's size over a picture whose short side is as long."""
-        if not self.sliding:
+        """The windows of a picture that is resized to the model's size."""
+        if self.inference == "centre":
             return None
         width, height = picture_size(self.paths[index])
+        if self.inference == "whole":
+            return whole(height, width, image_size, self.multiple)
         return laid_out(height, width, image_size)
+
+    def layouts(self, indices: IntArray, image_size: int) -> list[Layout]:
+        """The layouts of those pictures that can be read; none of their centres."""
+        layouts = []
+        for index in indices.tolist() if self.inference != "centre" else ():
+            with suppress(UserError):  # said when it is decoded
+                layout = self.layout(index, image_size)
+                assert layout is not None
+                layouts.append(layout)
+        return layouts
 
     def mean_views(self, indices: IntArray, image_size: int) -> float:
         """Windows of a picture, mean over those of `indices` that can be read."""
-        if not self.sliding:
-            return 1.0
-        counts = []
-        for index in indices.tolist():
-            try:
-                counts.append(cast("Layout", self.layout(index, image_size)).count)
-            except UserError:
-                continue  # said when it is decoded
-        return float(np.mean(counts)) if counts else 1.0
+        layouts = self.layouts(indices, image_size)
+        return float(np.mean([layout.count for layout in layouts])) if layouts else 1.0
 
     def sample(self, index: int, image_size: int) -> Samples:
         """The centre of a picture, (3, S, S), or all its windows, (windows, 3, S, S)."""
@@ -209,15 +217,15 @@ class MaskedPictures(PhotographFiles):
         if layout is None:
             return super().sample(index, image_size)
         resized = self.preprocess.resized(self.image(index), (layout.width, layout.height))
-        (whole,) = normalise(resized[None], self.mean, self.std)
+        (pixels,) = normalise(resized[None], self.mean, self.std)
         windows = []
         for top, left in layout.places:
-            windows.append(whole[:, top : top + image_size, left : left + image_size])
+            windows.append(pixels[:, top : top + layout.rows, left : left + layout.columns])
         return np.stack(windows)
 
     def samples(self, indices: IntArray, image_size: int) -> Samples:
         """The centres of several pictures, or all their windows, (B, 3, S, S)."""
-        if not self.sliding:
+        if self.inference == "centre":
             return super().samples(indices, image_size)
         return np.concatenate([self.sample(int(index), image_size) for index in indices])
 
@@ -230,7 +238,9 @@ class MaskedPictures(PhotographFiles):
     def settings(self) -> Manifest:
         """The preprocessing, how masks are numbered, and the task."""
         values = [self.values.first, list(self.values.ignored)]
-        looks = {"inference": "slide"} if self.sliding else {}
+        looks: Manifest = {}
+        if self.inference != "centre":
+            looks = {"inference": self.inference, "multiple": self.multiple}
         return {**super().settings(), "values": values, **looks, **self.task_rule()}
 
     def reordered(self, order: IntArray) -> Self:
@@ -248,7 +258,19 @@ def laid_out(height: int, width: int, window: int) -> Layout:
     """
     scale = window / min(height, width)
     sides = [max(window, int(side * scale + 0.5)) for side in (height, width)]
-    return Layout(sides[0], sides[1], window, usual_stride(window))
+    return Layout(sides[0], sides[1], window, window, usual_stride(window))
+
+
+def whole(height: int, width: int, size: int, multiple: int) -> Layout:
+    """A picture of this size as one window: resized, its sides rounded up to multiples.
+
+    The short side becomes `size`, the long one at most `MAX_LONG` times as much.
+    """
+    short, long = min(height, width), max(height, width)
+    scale = min(size / short, MAX_LONG * size / long)
+    sides = [int(side * scale + 0.5) for side in (height, width)]
+    high, wide = (max(1, -(-side // multiple)) * multiple for side in sides)
+    return Layout.whole(high, wide)
 
 
 def masks_of(picture: Path, root: Path, masks: Path) -> Path:

@@ -11,8 +11,10 @@ import torch
 from made_up_files import drawn
 from published_layouts import auxiliary, staged_upernet, upernet
 from torch import Tensor
+from torch.nn import functional
 
 from backbones import create_model, without_weights
+from backbones.base import Backbone
 from backbones.checkpoints.published import files_of
 from backbones.common.errors import UserError
 from backbones.dense.segmenter import Segmenter
@@ -39,14 +41,20 @@ def moved(model: torch.nn.Module, by: float = 0.2) -> None:
 
 
 def by_loops(state: dict[str, Tensor], image: Tensor, depth: int, patch: int) -> Tensor:
-    side = image.shape[1] // patch
+    sides = (image.shape[1] // patch, image.shape[2] // patch)
+    # from the table as it was trained, by the release's own function
+    table = state["backbone.pos_embed"][0]
+    old = round(len(table) ** 0.5)
+    grid = table.T.reshape(1, -1, old, old)
+    fitted = functional.interpolate(grid, sides, mode="bicubic", align_corners=False)
+    state = {**state, "backbone.pos_embed": fitted.flatten(2).transpose(1, 2)}
     maps = []
     for layer, tokens in enumerate(plain_body.layers(state, image, patch, depth)):
         if (layer + 1) % (depth // 4) == 0:
             last = layer + 1 == depth
             norm = "backbone.ln1" if last else f"backbone.norm_layer{layer}"
             normed = plain_body.layer_norm(tokens, state, norm, 1e-6)
-            maps.append(normed.T.reshape(-1, side, side))
+            maps.append(normed.T.reshape(-1, *sides))
     return straight_line.upernet(state, maps)
 
 
@@ -56,8 +64,9 @@ def by_loops_in_stages(state: dict[str, Tensor], image: Tensor, depths: tuple[in
     for stage, x in enumerate(staged_body.stages(body, image, depths)):
         normed = staged_body.layer_norm(x, body, f"outnorm{stage}")
         maps.append(normed.permute(2, 0, 1))
-    rows = [-(-image.shape[1] // 4 // 2**stage) for stage in range(4)]
-    assert [features.shape[1] for features in maps] == rows
+    for axis in (1, 2):
+        cells = [-(-image.shape[axis] // (4 * 2**stage)) for stage in range(4)]
+        assert [features.shape[axis] for features in maps] == cells
     return straight_line.upernet(state, maps)
 
 
@@ -74,6 +83,57 @@ def test_logits_are_those_of_plain_loops(name: str) -> None:
         expected = torch.stack([by_loops(state, image, 4, 4) for image in images])
     assert float(expected.std()) > 0.1
     torch.testing.assert_close(logits, expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("sides", [(20, 32), (24, 16)])
+def test_whole_pictures_are_rectangles(sides: tuple[int, int]) -> None:
+    model = create_model("plainmamba_l1_upernet", kernel="reference", **SMALL, table=4).double()
+    moved(model)
+    image = torch.randn(3, *sides, dtype=torch.float64)
+    with torch.no_grad():
+        expected = by_loops(model.state_dict(), image, 4, 4)
+        on_picture = model.on_rectangle(*sides)
+        torch.testing.assert_close(on_picture(image[None])[0], expected, atol=1e-9, rtol=1e-9)
+    shape = on_picture.describe()
+    assert (shape.rectangle, shape.side) == ((sides[0] // 4, sides[1] // 4), None)
+    check_counters(on_picture, sides)
+
+
+# at 30 the stem rounds up, and so does a halving
+@pytest.mark.parametrize("sides", [(28, 40), (30, 23)])
+def test_whole_pictures_are_rectangles_in_stages(sides: tuple[int, int]) -> None:
+    model = create_model("vmamba_small_upernet", kernel="reference", **SMALL_STAGED).double()
+    moved(model)
+    image = torch.randn(3, *sides, dtype=torch.float64)
+    with torch.no_grad():
+        expected = by_loops_in_stages(model.state_dict(), image, (1, 1, 2, 1))
+        on_picture = model.on_rectangle(*sides)
+        torch.testing.assert_close(on_picture(image[None])[0], expected, atol=1e-9, rtol=1e-9)
+    assert on_picture.describe().rectangles[0] == (-(-sides[0] // 4), -(-sides[1] // 4))
+
+
+def check_counters(model: Backbone, sides: tuple[int, int]) -> None:
+    model = model.float()
+    images = torch.zeros(1, 3, *sides)
+    closed = dense(model.describe())
+    for counted in (
+        count_with_torch(lambda: model(images)),
+        count_with_fvcore(model, images, module=model),
+    ):
+        assert (counted.gemm, counted.conv) == (closed.gemm, closed.conv)
+
+
+def test_both_counters_agree_with_the_closed_form_on_a_rectangle_of_stages() -> None:
+    # so that no map has fewer places than products are filled up to
+    model = create_model("vmamba_tiny_upernet", kernel="reference", **SMALL_STAGED)
+    check_counters(model.on_rectangle(144, 208), (144, 208))
+
+
+def test_other_backbones_take_squares_alone() -> None:
+    with pytest.raises(UserError, match="deit_nano takes squares alone, and whole pictures are"):
+        create_model("deit_nano").on_rectangle(56, 84)
+    with pytest.raises(UserError, match="takes images of shape"):
+        create_model("plainmamba_l1", depth=1).on_rectangle(32, 64)(torch.zeros(1, 3, 32, 32))
 
 
 @pytest.mark.slow
@@ -110,8 +170,8 @@ def test_names_and_shapes_are_the_published_ones(name: str) -> None:
     model = without_weights(f"{name}_upernet")
     assert isinstance(model, Segmenter)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    published = upernet(*SIZES[name]) | {"backbone.pos_embed": (1, 1024, SIZES[name][0])}
-    assert shapes == published
+    assert shapes == upernet(*SIZES[name])
+    assert (model.inference, model.multiple) == ("whole", 32)
     assert (model.image_size, model.describe().classes, model.describe().side) == (512, 150, 32)
     depth = SIZES[name][1]
     assert model.levels == (depth // 4, depth // 2, 3 * depth // 4, depth)
@@ -133,12 +193,9 @@ def test_a_made_up_file_in_the_published_layout_loads(tmp_path: Path, name: str)
     model = create_model(f"{name}_upernet", str(path), kernel="reference", **sizes)
     provenance = model.provenance
     assert provenance is not None
-    assert provenance.adapted == (
-        "positions resampled from 196 tokens to 4",
-        "the auxiliary head, for training alone, is left out",
-    )
+    assert provenance.adapted == ("the auxiliary head, for training alone, is left out",)
     for key, tensor in model.state_dict().items():
-        if not key.endswith(("pos_embed", "num_batches_tracked")):
+        if not key.endswith("num_batches_tracked"):
             assert torch.equal(tensor, weights[key]), key
     images = torch.randn(1, 3, 32, 32)
     assert model(images).shape == (1, 150, 2, 2)
@@ -182,6 +239,7 @@ def test_names_and_shapes_of_stages_are_the_published_ones(name: str) -> None:
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     assert shapes == staged_upernet(*STAGED[name])
     assert (model.image_size, model.describe().classes) == (512, 150)
+    assert (model.inference, model.multiple) == ("whole", 1)
     third = STAGED[name][1]
     assert model.levels == (4, 8, 8 + 2 * third, 12 + 2 * third)
 

@@ -15,9 +15,10 @@ def test_the_published_windows_of_512_by_341() -> None:
 
 
 def test_windows_go_row_by_row() -> None:
-    layout = Layout(7, 10, 5, 4)
+    layout = Layout(7, 10, 5, 5, 4)
     assert layout.places == ((0, 0), (0, 4), (0, 5), (2, 0), (2, 4), (2, 5))
     assert layout.count == 6
+    assert Layout.whole(7, 10).places == ((0, 0),)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(4, 5), (4, 0)])

@@ -31,12 +31,12 @@ def corners(length: int, window: int, stride: int) -> list[int]:
 
 def by_hand(logits: Tensor, layout: Layout, height: int, width: int) -> Tensor:
     """The mean over all windows that show a pixel, pixel by pixel, resized at the end."""
-    side = layout.window
-    whole = F.interpolate(logits.double(), (side, side), mode="bilinear")
+    high, wide = layout.rows, layout.columns
+    whole = F.interpolate(logits.double(), (high, wide), mode="bilinear")
     places = [
         (top, left)
-        for top in corners(layout.height, side, layout.stride)
-        for left in corners(layout.width, side, layout.stride)
+        for top in corners(layout.height, high, layout.stride)
+        for left in corners(layout.width, wide, layout.stride)
     ]
     assert list(layout.places) == places
     assert layout.count == len(places) == len(logits)
@@ -46,7 +46,7 @@ def by_hand(logits: Tensor, layout: Layout, height: int, width: int) -> Tensor:
             seen = [
                 whole[window, :, row - top, column - left]
                 for window, (top, left) in enumerate(places)
-                if 0 <= row - top < side and 0 <= column - left < side
+                if 0 <= row - top < high and 0 <= column - left < wide
             ]
             mean[:, row, column] = torch.stack(seen).mean(0)
     return F.interpolate(mean[None], (height, width), mode="bilinear")
@@ -64,7 +64,8 @@ def by_hand(logits: Tensor, layout: Layout, height: int, width: int) -> Tensor:
 def test_every_pixel_is_the_mean_of_the_windows_that_show_it(
     window: int, longer: int, higher: int, stride: int, height: int, width: int
 ) -> None:
-    layout = Layout(window + higher, window + longer, window, stride)
+    # one is a row higher than wide, as a whole picture may be
+    layout = Layout(window + 1 + higher, window + longer, window + 1, window, stride)
     generator = torch.Generator().manual_seed(height)
     logits = torch.randn(layout.count, 3, 3, 4, generator=generator)
     expected = by_hand(logits, layout, height, width)

@@ -166,12 +166,12 @@ def test_a_published_segmenter_slides(
 
 def test_data_that_are_seen_whole_have_no_windows(small: Specs) -> None:
     spec = small(task="segmentation", backbones=(NAME,), methods=("tome",), inference="slide")
-    with pytest.raises(UserError, match="no windows slide over the images of 'blots'"):
+    with pytest.raises(UserError, match="the images of 'blots' are no pictures of other sizes"):
         prepare(spec)
 
 
 def test_a_damaged_picture_is_named_and_counts_no_windows(pictures: Path) -> None:
-    data = open_dataset(f"masks:{pictures}", task="segmentation").in_windows()
+    data = open_dataset(f"masks:{pictures}", task="segmentation").shown_as("slide")
     assert data is not None
     (pictures / "images" / "01.png").write_bytes(b"\x89PNG")
     assert data.mean_views(np.arange(5), 40) == (sum(SIZES.values()) - 4) / 4
