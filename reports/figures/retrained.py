@@ -97,12 +97,13 @@ def _method(axes: Axes, row: pd.Series, place: int, look: Look) -> None:
 
 def _levels(axes: Axes, dense: float, control: float) -> None:
     """Draw the whole model as it came, named above the axes, and trained alike, named in them."""
-    above = NOTE | {"xytext": (0, 2), "ha": "right"}
-    inside = NOTE | {"xytext": (-3, 3), "ha": "right"}
-    for value, name, edge, style in (
-        (dense, "dense", 1.0, above),
-        (control, "dense, trained alike", 0.0, inside),
-    ):
+    levels = ((dense, "dense", 1.0, 0, 2), (control, "dense, trained alike", 0.0, 3, 3))
+    for value, *_ in levels:
         axes.axvline(100 * value, **THIN)
+    middle = sum(axes.get_xlim()) / 2
+    for value, name, edge, beside, above in levels:
+        # Towards the middle, where there is room: a panel may be as narrow as the words.
+        left = 100 * value < middle
+        place = {"xytext": (beside if left else -beside, above), "ha": "left" if left else "right"}
         words = f"{name} {percent(value)}"
-        axes.annotate(words, (100 * value, edge), xycoords=ABOVE, **style)
+        axes.annotate(words, (100 * value, edge), xycoords=ABOVE, **NOTE | place)

@@ -68,6 +68,25 @@ def test_marks_are_hollow_before_and_filled_after(width: float) -> None:
         ]
 
 
+@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_names_of_levels_are_not_cut(width: float, ahead: bool) -> None:
+    table = rows()
+    if ahead:  # of the whole model, which is at the left end then
+        for name in ("top1_before", "top1", "top1_low", "top1_high"):
+            table[name] = 0.98
+    figure = retrained_figure(table, looks(LABELS), "", width)
+    figure.draw_without_rendering()
+    canvas = figure.bbox
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert canvas.x0 <= box.x0
+            assert box.x1 <= canvas.x1
+            # Nor do they stand over the names of methods.
+            assert box.x0 >= axes.bbox.x0 - 1
+
+
 def test_several_trainings_of_a_method_have_a_line_each() -> None:
     table = rows()
     tested = table[table["budget"] == 0.4].assign(trained_budgets="0.2", top1=0.5)
