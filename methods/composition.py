@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
@@ -204,7 +204,8 @@ class Composition:
 
     def canonical(self) -> dict[str, Any]:
         """The composition as a JSON-able dictionary; equal exactly when the compositions are."""
-        return asdict(self)
+        # Its fields are plain values, which `asdict` would copy one by one, slowly.
+        return dict(vars(self))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -375,7 +376,7 @@ def _scans(direction: str, shape: Widths) -> int:
 
 def _effective(composition: Composition) -> dict[str, Any]:
     """The fields of `composition`, those that make no difference set to their defaults."""
-    fields = asdict(composition)
+    fields = dict(vars(composition))
     # What both streams drop is merged nowhere.
     if fields["branch_drop_ratio"] == fields["residual_drop_ratio"] == 1:
         fields["weights"] = "drop"

@@ -47,6 +47,8 @@ FIRST = (
     "tests/suite/merge/test_schedules.py",
     "tests/test_wheel.py",
 )
+# The kernel of gradients is compiled by the first of these; at a time, each would compile it.
+TOGETHER = ("tests/methods/test_gradients.py", "tests/suite/api/test_reduce.py")
 hypothesis.settings.register_profile("looking", deadline=None, max_examples=25)
 hypothesis.settings.register_profile(
     "repeatable", hypothesis.settings.get_profile("looking"), derandomize=True
@@ -79,7 +81,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return REPORTS if nodeid.startswith(f"{REPORTS}/") else super()._split_scope(nodeid)
+            if nodeid.startswith(f"{REPORTS}/"):
+                return REPORTS
+            scope = str(super()._split_scope(nodeid))
+            return TOGETHER[0] if scope in TOGETHER else scope
 
         def _assign_work_unit(self, node: Any) -> None:
             for scope in reversed(FIRST):

@@ -82,8 +82,8 @@ class VisionMamba(Backbone):
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
-        # all blocks have the same sizes
-        mixer = self.mixers()[0]
+        # All blocks have the same sizes; a plan asks often, and a walk over all modules is slow.
+        mixer = self.layers.get_submodule("0.mixer")
         assert isinstance(mixer, BidirectionalMixer)
         return self._shape(
             inner=mixer.inner,

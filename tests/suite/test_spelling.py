@@ -106,7 +106,8 @@ def printed(capsys: Out, *line: str) -> dict[str, Any]:
     return dict(document)
 
 
-@pytest.mark.parametrize("tuned", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow  # by default: their specifications and cells are the same, and the words of two
+@pytest.mark.parametrize("tuned", [False, True])
 def test_three_spellings_end_in_the_same_files_and_the_same_words(
     small: Specs, tables: Tables, content: Content, tmp_path: Path, capsys: Out, tuned: bool
 ) -> None:

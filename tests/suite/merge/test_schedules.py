@@ -15,6 +15,7 @@ from suite.merge import merge
 
 Finished = Callable[..., Path]
 ALONE: dict[str, Any] = {"budgets": (0.4,), "gallery": 0, "seeds": 1, "across_schedules": True}
+FEW = ALONE | {"images": 12}
 TABLES = ("schedules", "schedule_accuracy")
 
 
@@ -32,8 +33,8 @@ def findings(folder: Path) -> Any:
 
 
 def test_halves_say_what_the_whole_run_says(finished: Finished, tmp_path: Path) -> None:
-    halves = [finished(f"across-{m}", **ALONE, methods=(m,)) for m in ("mtr", "tome")]
-    whole = finished("across", **ALONE)
+    halves = [finished(f"across-{m}", **FEW, methods=(m,)) for m in ("mtr", "tome")]
+    whole = finished("across", **FEW)
     folder, _ = merge(halves, tmp_path / "merged")
     for name in TABLES:
         pd.testing.assert_frame_equal(frame(folder, name), frame(whole, name))
@@ -72,7 +73,7 @@ def test_a_table_without_a_column_is_one_line(finished: Finished, tmp_path: Path
     halves = []
     for method in ("mtr", "tome"):
         run = shutil.copytree(
-            finished(f"across-{method}", **ALONE, methods=(method,)), tmp_path / method
+            finished(f"across-{method}", **FEW, methods=(method,)), tmp_path / method
         )
         halves.append(Path(run))
     path = halves[1] / "analyses" / "schedule_accuracy.parquet"

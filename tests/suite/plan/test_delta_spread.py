@@ -67,6 +67,7 @@ def test_blocks_between_sites_show_no_trace() -> None:
     assert min(found.values()) > 0
 
 
+@pytest.mark.usefixtures("unmade")
 def test_a_run_stores_its_sites_and_goes_on_with_them(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:

@@ -19,7 +19,7 @@ Err = pytest.CaptureFixture[str]
 WHAT = "made up, not trained: head (random)"
 
 
-@pytest.mark.usefixtures("small", "undrawn")
+@pytest.mark.usefixtures("small", "unmade")
 def test_a_made_up_head_is_said_everywhere(tmp_path: Path, small: Specs, capsys: Err) -> None:
     state = create_model("vim_mini").state_dict()
     body = {name: state[name] for name in state if not name.startswith("head.")}

@@ -26,6 +26,18 @@ def _torch_as_it_was() -> Iterator[None]:
     torch.set_rng_state(state)
 
 
+@pytest.fixture(autouse=True)
+def _trainings_at_a_glance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training is not rehearsed to be timed, but in tests that ask for `rehearsed`."""
+    if "rehearsed" not in request.fixturenames:
+        monkeypatch.setattr("suite.retrain.train.seconds_left", lambda trainer: 1.0)
+
+
+@pytest.fixture
+def rehearsed() -> None:
+    """See `_trainings_at_a_glance`."""
+
+
 def vim_sprig(**overrides: Any) -> Vim:
     """Four narrow blocks over 8 x 8 patches."""
     sizes = {"dim": 16, "depth": 4, "states": 4, "image_size": 32, "patch": 4, "stride": 4}

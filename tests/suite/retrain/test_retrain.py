@@ -46,7 +46,7 @@ def registered(retrain_spec: Make) -> None:
     """The backbone of `retrain_spec` is known."""
 
 
-@pytest.mark.usefixtures("registered", "undrawn")
+@pytest.mark.usefixtures("registered", "rehearsed", "undrawn")
 def test_from_pictures_to_a_page(
     pictures: Path, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +92,7 @@ def test_from_pictures_to_a_page(
     # Nothing is trained again, also where the data lie elsewhere.
     monkeypatch.setattr(Trainer, "run", None)
     moved = shutil.copytree(pictures / "photos", tmp_path / "moved")
-    again = line(pictures, tmp_path, *asked, "--json")
+    again = line(pictures, tmp_path, *asked, "--json", "--no-report")
     again[again.index("--data") + 1] = f"imagefolder:{moved}"
     assert run_cli(again) == 0
     document = json.loads(capsys.readouterr().out)
@@ -106,6 +106,7 @@ def test_from_pictures_to_a_page(
         *("--data", f"imagefolder:{pictures / 'photos'}", "--images", "all", "--methods", "tome"),
         *("--budgets", "0.3", "--no-baselines", "--no-across-schedules", "--gallery", "0"),
         *("--device", "cpu", "--threads", "1", "--runs", str(tmp_path), "--name", "again"),
+        "--no-report",
     ]
     assert run_cli(compare) == 0
     found = json.loads(capsys.readouterr().out)["cells"]

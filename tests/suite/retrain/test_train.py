@@ -52,6 +52,7 @@ def merged_by_hand(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
     with torch.no_grad():
         out = reducer(tokens)
     assert out.owner is not None
+    owner, position, size = out.owner.tolist(), tokens.position.tolist(), tokens.size.tolist()
     streams: dict[str, Tensor] = {}
     for name in ("branch", "residual"):
         rows = getattr(tokens, name)
@@ -59,12 +60,12 @@ def merged_by_hand(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
         for b in range(tokens.batch):
             new: list[Tensor] = []
             for slot in range(out.length):
-                total, size = torch.zeros_like(rows[b, 0]), 0.0
+                total, weight = torch.zeros_like(rows[b, 0]), 0.0
                 for place in range(tokens.length):
-                    if int(out.owner[b, int(tokens.position[b, place])]) == slot:
-                        total = total + float(tokens.size[b, place]) * rows[b, place]
-                        size += float(tokens.size[b, place])
-                new.append(total / size)
+                    if owner[b][position[b][place]] == slot:
+                        total = total + size[b][place] * rows[b, place]
+                        weight += size[b][place]
+                new.append(total / weight)
             images.append(torch.stack(new))
         streams[name] = torch.stack(images)
     return replace(out, **streams)
