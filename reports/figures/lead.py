@@ -62,8 +62,10 @@ def ahead_figure(
             shown = bool(row.p < ALPHA and row.difference_low > 0)
             ends = row.difference_low, row.difference_high
             leads.append(LeadOverBaseline(row.reference, row.difference, *ends, row.p, shown))
-        top1 = 100 * part["top1"].iloc[0]
-        panels.append(Panel(f"−{budget_name(float(str(budget)))}: {top1:.1f} %", leads))
+        first = part.iloc[0]
+        name, top1 = title_of(str(first["label"]), looks), 100 * first["top1"]
+        words = f"−{budget_name(float(str(budget)))}, {name}: {top1:.1f} %"
+        panels.append(Panel(words, leads))
     return leads_figure(panels, looks, title, f"each other method, {points_of(metric)}", width)
 
 

@@ -46,7 +46,10 @@ def test_marks_stand_where_the_leads_are_and_are_filled_where_shown(width: float
     figure = ahead_figure(table, looks(LABELS), "", TOP1, width)
     figure.draw_without_rendering()
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left") for axes in panels] == ["−20 %: 80.0 %", "−40 %: 80.0 %"]
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        "−20 %, mtr: 80.0 %",
+        "−40 %, mtr: 80.0 %",
+    ]
     for axes, (_, part) in zip(panels, table.groupby("budget"), strict=True):
         names = [tick.get_text() for tick in panels[0].get_yticklabels()]
         assert names == [looks(LABELS)[label].title for label in LABELS[1:]]
