@@ -41,6 +41,7 @@ from suite.store.run_folder import Store
 from suite.system.stopwatch import STOPWATCH
 
 DRAWN = 512  # images, which repeat
+SHARD = 2000  # a file for each cell is written after so many images: on a GPU, within half a minute
 PARTS = ("data wait", "model", "tokens", "outcomes", "writing")
 COLUMNS = {
     "backbone": "{row.backbone}",
@@ -198,7 +199,7 @@ def prepared_on_noise(
             "precision": precision,
             "device": device,
             "batch_size": spec.batches[-1],
-            "shard_size": spec.batches[-1],
+            "shard_size": max(SHARD, spec.batches[-1]),
             "schedule": "constant-ratio",
             "seeds": 1,
             "gallery": min(8, images),

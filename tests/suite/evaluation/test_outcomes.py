@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 from scipy.stats import entropy
 from torch import Tensor
 
-from suite.evaluation.outcomes import COLUMNS, accuracy, metrics, outcomes
+from suite.evaluation.outcomes import COLUMNS, accuracy, among_largest, metrics, outcomes
 
 
 def one_cell(
@@ -114,3 +114,14 @@ def test_the_same_logits_diverge_by_nothing() -> None:
     )
     assert frame.kl.tolist() == [0] * 9
     assert frame.agree.all()
+
+
+@pytest.mark.parametrize("values", [2, 4, 1000])
+@pytest.mark.parametrize("classes", [2, 5, 6, 40])
+def test_the_largest_are_those_of_topk_among_equal_ones_too(values: int, classes: int) -> None:
+    generator = torch.Generator().manual_seed(values)
+    logits = torch.randint(0, values, (3, 50, classes), generator=generator).double()
+    labels = torch.randint(0, classes, (50,), generator=generator).expand(3, -1)
+    largest = logits.topk(min(5, classes), dim=2).indices
+    expected = (largest == labels[:, :, None]).any(2)
+    assert torch.equal(among_largest(logits, labels, 5), expected)
