@@ -211,4 +211,4 @@ def test_where_the_images_are_not_there_the_name_of_the_data_must_do(
 def test_the_bundled_tables_are_of_this_version() -> None:
     for path in bundles.tables():
         table = read_tries(path)
-        assert table.pick("grid-pool" if table.metric == TOP1 else "mtr") is not None
+        assert table.pick("grid-pool" if table.metric == TOP1 else "tome") is not None
