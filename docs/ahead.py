@@ -46,7 +46,7 @@ def claims_of(names: Iterable[str]) -> list[Claim]:
 def contests_of(run: answers.Answers) -> list[Contest]:
     """The method beside each published one, and the smaller image, in one reading."""
     made = []
-    for backbone in run.about["backbones"]:
+    for backbone in backbones_of(run):
         for budget in budgets_of(run, backbone):
             labels = run.labels(budget, backbone)
             rivals = [label for label in labels if is_rival(label)]
@@ -60,6 +60,13 @@ def contests_of(run: answers.Answers) -> list[Contest]:
                 )
             )
     return made
+
+
+def backbones_of(run: answers.Answers) -> list[str]:
+    """The backbones on which the method ran, as cells have them: without the paths of weights."""
+    order = [str(name).partition("[")[0] for name in run.about["backbones"]]
+    names = {str(name) for name in run.cells.backbone if budgets_of(run, name)}
+    return sorted(names, key=lambda name: (order.index(name.partition("[")[0]), name))
 
 
 def budgets_of(run: answers.Answers, backbone: str) -> list[float]:

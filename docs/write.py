@@ -162,7 +162,7 @@ def environment() -> jinja2.Environment:
     made.globals |= {"verdict_of": verdict_of, "example": example, "doc": doc, "printed": printed}
     made.globals |= {"stored": cache(ahead.stored), "claims_of": cache(ahead.claims_of)}
     made.globals |= {"GOAL": ahead.GOAL, "HELD_OUT": ahead.HELD_OUT}
-    made.globals |= {"budgets_of": ahead.budgets_of}
+    made.globals |= {"budgets_of": ahead.budgets_of, "backbones_of": ahead.backbones_of}
     made.globals |= {name: getattr(code_tables, name) for name in code_tables.__all__}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
     made.filters |= {"change": change, "lead_words": ahead.lead_words, "p_words": ahead.p_words}

@@ -95,6 +95,10 @@ def test_the_page_of_our_own_method_is_written_from_a_reading(
     assert f"{row}{100 * best.reference_accuracy:.1f} | {lead}" in page
     assert "the three nano backbones | read once" in page
     assert "`vim_nano_64` trained on them alone | not read yet" in page
+    # Backbones are called as cells are, whatever path their weights have in the settings.
+    paths = [f"{name}[weights=/{name}]" for name in main.about["backbones"]]
+    named = write.answers.Answers(main.cells, main.about | {"backbones": paths})
+    assert len(write.ahead.contests_of(named)) == len(found)
     # Nothing of it stands on a page before it is read.
     made.globals["stored"] = lambda name: None
     before = made.get_template("own-method.md").render()
