@@ -68,6 +68,11 @@ def seen_by(
     if mode == "centre":
         return samples
     shown = samples.shown_as(mode, model.multiple)
+    if shown is None and dataset.task != "segmentation":
+        raise UserError(
+            "--inference is of segmentation, whose pixels all count: add --task segmentation, or "
+            "leave it out"
+        )
     if shown is None and inference != "published":
         raise UserError(
             f"the {dataset.kind} of '{dataset.name}' are no pictures of other sizes than a model "
