@@ -10,7 +10,7 @@ its position lies in: it counts at every position of that cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
+from suite.evaluation.fetched import fetched
 from suite.evaluation.groups import Group
 
 Counts = NDArray[np.int64]
@@ -190,16 +191,18 @@ class TokenCounts:
             return {}
         self.counts = fetched([part.counts for part in waiting])
         self.alive = np.packbits(fetched([part.alive for part in waiting]), axis=2)
-        ends = [part.ends for part in waiting if part.ends is not None]
-        read = fetched(ends) if ends else np.zeros((len(waiting), 2), np.int64)
-        reasons: dict[str, str] = {}
         for row, part in enumerate(waiting):
-            lowest, highest = read[row]
-            wrong = misplaced(lowest, highest, self.counts.shape[2])
             for key in part.keys:
-                if wrong:
-                    reasons.setdefault(key, f"ValueError at site {part.site}: {wrong}")
                 self.rows.setdefault(key, {})[part.site] = row
+        unseen = [part for part in waiting if part.ends is not None]
+        reasons: dict[str, str] = {}
+        if unseen:
+            length = self.counts.shape[2]
+            ends = fetched([part.ends for part in unseen]).tolist()
+            for part, (lowest, highest) in zip(unseen, ends, strict=True):
+                if wrong := misplaced(lowest, highest, length):
+                    for key in part.keys:
+                        reasons.setdefault(key, f"ValueError at site {part.site}: {wrong}")
         return reasons
 
 
@@ -254,14 +257,6 @@ class TokenSums:
                 "alive": alive,
             }
         )
-
-
-def fetched(parts: Sequence[Any]) -> NDArray[Any]:
-    """What lies on one device, stacked: in one copy, since each makes the host wait for a GPU."""
-    if isinstance(parts[0], Tensor):
-        there: NDArray[Any] = torch.stack(list(parts)).cpu().numpy()
-        return there
-    return np.stack(parts)
 
 
 def misplaced(lowest: int, highest: int, length: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
+from suite.evaluation.fetched import fetched
 from suite.evaluation.groups import Group, in_order
 
 Integers = NDArray[np.int64]
@@ -97,7 +99,7 @@ class OrderTracker:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Tensor] = []  # inversions (B,)
+        self._waiting: list[Any] = []  # inversions (B,): tensors on a GPU, else arrays
         self._pairs: list[Integers | int] = []  # of each: twice the pairs, (B,) or of all images
         self._rows: dict[str, list[int]] = {}  # of both, by cell, site by site
         self._tau = np.empty((0, 0))  # (rows, B)
@@ -108,12 +110,13 @@ class OrderTracker:
 
     def observe_groups(self, key: str, groups: Sequence[Group]) -> None:
         """Look at those of one cell, whose images may have different numbers of them."""
-        found = torch.cat([_found(group.tokens) for group in groups])
+        found = torch.cat([torch.as_tensor(_found(group.tokens)) for group in groups])
         rows = torch.cat([group.rows for group in groups])
         counts = [np.full(len(group.rows), _pairs(group.tokens)) for group in groups]
-        self._add([key], found[rows.argsort()], in_order(groups, counts))
+        ordered = found[rows.argsort()]
+        self._add([key], ordered.numpy() if ordered.is_cpu else ordered, in_order(groups, counts))
 
-    def _add(self, keys: Sequence[str], found: Tensor, pairs: Integers | int) -> None:
+    def _add(self, keys: Sequence[str], found: Tensor | Integers, pairs: Integers | int) -> None:
         for key in keys:
             self._rows.setdefault(key, []).append(len(self._pairs))
         self._waiting.append(found)
@@ -122,7 +125,7 @@ class OrderTracker:
     def mean_tau(self, key: str, images: int) -> Tensor:
         """Mean tau (`images`,) of one cell over its sites; 1 without any."""
         if self._waiting:
-            found = torch.stack(self._waiting).cpu().numpy()
+            found = fetched(self._waiting)
             self._waiting = []
             # one for all images, unless they lose different counts
             pairs = np.empty((len(found), max(map(np.size, self._pairs))), np.int64)
@@ -134,10 +137,8 @@ class OrderTracker:
         return torch.from_numpy(self._tau[self._rows[key]]).mean(0)
 
 
-def _found(tokens: TokenSequence) -> Tensor:
-    if tokens.position.is_cpu:
-        return torch.from_numpy(inversions(tokens))
-    return all_pairs(tokens)
+def _found(tokens: TokenSequence) -> Tensor | Integers:
+    return inversions(tokens) if tokens.position.is_cpu else all_pairs(tokens)
 
 
 def _pairs(tokens: TokenSequence) -> int:
