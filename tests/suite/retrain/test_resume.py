@@ -1,7 +1,9 @@
 """A retraining that was cut goes on with the same batches to the same loss, on a GPU as on a CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +19,17 @@ ALONE = ProcessGroup()
 # Sums on a GPU may be added in another order, which turns a near choice of tokens round, more often
 # in bf16; on a CPU the very same numbers are expected.
 CLOSE = {("cpu", "fp32"): 0.0, ("cuda", "fp32"): 1e-3, ("cuda", "bf16"): 1e-2}
-PLACES = [
-    (device, precision)
-    if device == "cpu"
-    else pytest.param(device, precision, marks=pytest.mark.gpu)
-    for device, precision in CLOSE
-]
+CUTS = (("tome", 3), ("tome", 7), ("random", 7), ("crop-shrink", 7))
+QUICK = (CUTS[0], CUTS[-1])  # of a CPU: the control, and the method, are cut
+
+
+def cases() -> Iterator[Any]:
+    """Method, step at which it is cut, device and precision."""
+    for cut, place in product(CUTS, CLOSE):
+        marks = [pytest.mark.gpu] if place[0] == "cuda" else []
+        if place[0] == "cpu" and cut not in QUICK:
+            marks = [pytest.mark.slow]
+        yield pytest.param(*cut, *place, marks=marks)
 
 
 class Cut(Exception):
@@ -52,10 +59,7 @@ class Watched:
         monkeypatch.setattr(Trainer, "_step", step)
 
 
-@pytest.mark.parametrize(("device", "precision"), PLACES)
-@pytest.mark.parametrize(
-    ("method", "cut"), [("tome", 3), ("tome", 7), ("random", 7), ("crop-shrink", 7)]
-)
+@pytest.mark.parametrize(("method", "cut", "device", "precision"), list(cases()))
 def test_the_same_batches_and_loss(
     method: str,
     cut: int,
