@@ -6,9 +6,9 @@ from suite.stats.correctness import counted
 from suite.stats.metric import TOP1, Metric
 from suite.stats.single import wilson
 
-# On the bundled tables a setting picked on 200 of the 1,000 images keeps 0.2 to 0.7 point less than
-# the best one on the other images, by their mean over methods; one picked on 40 keeps 0.7 to 1.3
-# less, and one time in ten 2 to 4.
+# On the bundled tables of classification a setting picked on 200 of the 1,000 images keeps 0.2 to
+# 0.7 point less than the best one on the other images, by their mean over methods; one picked on 40
+# keeps 0.7 to 1.3 less, and one time in ten 2 to 4. Of segmentation this was not measured.
 FEW = 200
 
 

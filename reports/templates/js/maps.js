@@ -70,7 +70,7 @@ const offset = (down, right) => {
   const words = [];
   if (down) words.push(`${Math.abs(down)} ${down > 0 ? "below" : "above"}`);
   if (right) words.push(`${Math.abs(right)} to the ${right > 0 ? "right" : "left"}`);
-  return words.join(", ") || "in its place";
+  return words.join(", ") || "its own place";
 };
 
 // A square table with the names of its rows and columns at its sides.
