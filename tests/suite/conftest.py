@@ -40,6 +40,7 @@ from suite.tries.table import Origin, Tries, Try
 from tests.suite.made_up_ade20k import write_ade20k
 
 SIDE = 40
+SHARD = 20  # images, of 30: two shards of unequal sizes, each one batch
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +139,8 @@ def small_spec(**changed: Any) -> RunSpec:
         "budgets": (0.3, 0.5),
         "across_schedules": False,
         "seeds": 2,
-        "batch_size": 7,
-        "shard_size": 12,
+        "batch_size": SHARD,
+        "shard_size": SHARD,
         "gallery": 2,
         "device": "cpu",
         "threads": 1,
@@ -398,7 +399,7 @@ def as_tries() -> Callable[[Path, Path], Path]:
 
     def make(folder: Path, path: Path) -> Path:
         rows = []
-        results = Results(Store(folder), cut_shards(np.arange(30), 12))
+        results = Results(Store(folder), cut_shards(np.arange(30), SHARD))
         for row in pd.read_parquet(folder / "analyses" / "schedule_accuracy.parquet").itertuples():
             setting = Setting(row.schedule, int(row.window))
             if row.reason:

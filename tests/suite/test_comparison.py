@@ -39,7 +39,7 @@ def run(spec: RunSpec, folder: Path) -> Result:
 
 
 def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path) -> None:
-    result = run(small(), tmp_path / "run")
+    result = run(small(batch_size=7, shard_size=12), tmp_path / "run")
     folder = tmp_path / "run"
     assert not result.failures
     counted = Counter((record.method, record.status) for record in result.records)
@@ -107,7 +107,8 @@ def test_each_image_is_decoded_once_for_all_cells_and_a_second_run_computes_noth
 def test_only_missing_shards_are_computed_and_come_out_the_same(
     small: Specs, decoded: Counter[int], content: Content, tmp_path: Path
 ) -> None:
-    spec = small(gallery=0, budgets=(0.3,), methods=("mtr", "stride"), baselines=False)
+    few = {"gallery": 0, "budgets": (0.3,), "methods": ("mtr", "stride"), "baselines": False}
+    spec = small(**few, batch_size=7, shard_size=12)
     result = run(spec, tmp_path)
     before = content(tmp_path)
     mtr, stride = (

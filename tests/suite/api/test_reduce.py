@@ -44,7 +44,7 @@ def images(small: Callable[..., Any]) -> torch.Tensor:
 def test_it_answers_as_a_stored_run_at_any_batch_size(
     finished: Callable[..., Path], vim: Backbone, images: torch.Tensor
 ) -> None:
-    few = {"budgets": (0.3,), "baselines": False, "gallery": 0}
+    few = {"budgets": (0.3,), "baselines": False, "gallery": 0, "shard_size": 12}
     folder = finished("api", methods=("mtr", "tome", "random"), **few)
     results = Results(Store(folder), cut_shards(np.arange(30), 12))
     model, seen = vim.requires_grad_(False), 0

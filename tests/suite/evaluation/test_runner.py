@@ -118,7 +118,7 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
 
 
 def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: Path) -> None:
-    prepared = prepare(small(budgets=(0.3,), seeds=1, baselines=False))
+    prepared = prepare(small(budgets=(0.3,), seeds=1, baselines=False, shard_size=12))
     store = Store.open(tmp_path, prepared.spec)
     cells = prepared.runnable["vim_mini"]
     everything = 30 * len(cells)
