@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,15 @@ def _file_in(folder: Path, name: str) -> Path | None:
     return None
 
 
-def find_folder(folder: Path | None = None) -> Path:
-    """The folder of the four files: `folder` if given, else the cache, else Debian's.
+def find_folder(folder: Path | None = None, names: Collection[str] = SHA256) -> Path:
+    """The folder of the files called `names`: `folder` if given, else the cache, else Debian's.
 
     UserError if a file is missing.
     """
     places = [folder] if folder else [cache_folder(), DEBIAN]
     candidates = [place for place in places if place]
     for candidate in candidates:
-        if all(_file_in(candidate, name) for name in SHA256):
+        if all(_file_in(candidate, name) for name in names):
             return candidate
     named = " and ".join(str(candidate) for candidate in candidates)
     raise UserError(
@@ -97,9 +98,11 @@ def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> Pixels:
 def load_full(split: str, folder: Path | None = None, sizes: Sizes = PUBLISHED) -> Garments:
     """All garments of `split` from the original files; UserError unless these are as published."""
     prefix = "t10k" if check_split(split) in ("test", UNBUNDLED) else "train"
-    folder = find_folder(folder)
-    images = read_array(folder, f"{prefix}-images-idx3-ubyte", (SIDE, SIDE))
-    labels = read_array(folder, f"{prefix}-labels-idx1-ubyte", ())
+    # Those of the other splits may be elsewhere: they are large.
+    pictures, classes = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+    folder = find_folder(folder, (pictures, classes))
+    images = read_array(folder, pictures, (SIDE, SIDE))
+    labels = read_array(folder, classes, ())
     if split == UNBUNDLED:
         return without_bundled(from_arrays(images, labels, "test", sizes), sizes)
     return from_arrays(images, labels, split, sizes)

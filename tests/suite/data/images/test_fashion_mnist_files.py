@@ -136,6 +136,17 @@ def test_a_folder_of_torchvision_is_read(
     assert np.array_equal(garments.images, images[garments.source])
 
 
+def test_a_split_needs_its_own_files_alone(
+    tmp_path: Path, files: dict[str, bytes], published: None
+) -> None:
+    for name, data in files.items():
+        if name.startswith("t10k"):
+            (tmp_path / f"{name}.gz").write_bytes(data)
+    assert len(load_full("test", tmp_path, SMALL).labels) == 60
+    with pytest.raises(UserError, match=f"is not in {tmp_path}"):
+        load_full("train", tmp_path, SMALL)
+
+
 def test_other_data_in_the_folder_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         (tmp_path / f"{name}.gz").write_bytes(data)
