@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
 from suite.cli.spec_options import options_of, spec_from_options
-from suite.config.run_spec import RunSpec
-from suite.config.spec_file import build_spec, read_spec, to_yaml, with_file
+from suite.config.run_spec import RunSpec, Specification
+from suite.config.spec_file import build, build_spec, read_spec, to_yaml, with_file
 from suite.plan.ablation_axes import AXES
+from suite.sensitivity.spec import SensitivitySpec
 from suite.system.hardware import check_precision, pick_device, set_products, set_threads
+from suite.tune.spec import TuneSpec
 
 SHARE = "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"
 
@@ -235,3 +237,33 @@ def test_a_folder_with_one_table_of_tries_and_that_table_are_one_run(tmp_path: P
     assert folder.default_name() == file.default_name()
     (tmp_path / "tries-vim_pico.parquet").touch()
     assert RunSpec(tries=str(tmp_path)).tries == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "several"),
+    [
+        (RunSpec, "backbones", True),
+        (TuneSpec, "backbones", True),
+        (SensitivitySpec, "backbone", False),
+    ],
+)
+def test_segmentation_has_a_backbone_with_such_a_head(
+    kind: type[Specification], field: str, several: bool
+) -> None:
+    def backbone(**values: Any) -> str:
+        found = getattr(build(kind, values), field)
+        return str(found[0] if several else found)
+
+    def named(name: str) -> dict[str, Any]:
+        return {field: (name,) if several else name}
+
+    assert backbone() == "vim_nano"
+    assert backbone(task="segmentation") == backbone(task="segmentation", **named("vim_nano"))
+    assert backbone(task="segmentation") == "vim_nano_conv"
+    assert backbone(task="segmentation", **named("deit_nano_conv")) == "deit_nano_conv"
+    # A folder is named after the settings, so that both of them are the same run.
+    digests = [
+        build(kind, {"task": "segmentation", **more}).digest()
+        for more in ({}, named("vim_nano_conv"))
+    ]
+    assert digests[0] == digests[1]

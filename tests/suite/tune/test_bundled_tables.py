@@ -10,8 +10,10 @@ import pytest
 from backbones.checkpoints.published import published_files
 from methods.base import SCHEDULES
 from methods.spec import parse
+from suite.config.spec_file import build_spec
 from suite.data import open_dataset
 from suite.execution.local import execute
+from suite.plan.prepare import prepare
 from suite.stats.hits import Hits
 from suite.stats.metric import METRICS, TOP1
 from suite.stats.overlap import Overlaps
@@ -114,3 +116,11 @@ def test_picks_are_the_best_of_equally_many_tries(backbone: str) -> None:
         winners.sort(key=lambda each: (SCHEDULES.index(each.schedule), each.cls_window))
         default = default_setting(parse(str(name)).method)
         assert table.pick(str(name)) == (default if default in winners else winners[0])
+
+
+def test_the_default_comparison_of_segmenters_runs_nothing_for_schedules() -> None:
+    prepared = prepare(build_spec(task="segmentation", methods=("mtr", "tome"), device="cpu"))
+    assert not prepared.across
+    assert prepared.tries.keys() == {"vim_nano_conv"}
+    untried = prepare(build_spec(task="segmentation", methods=("mtr", "utr"), device="cpu"))
+    assert untried.across
