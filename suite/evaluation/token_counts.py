@@ -21,11 +21,11 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
-from suite.evaluation.fetched import fetched
 from suite.evaluation.groups import Group
 
 Counts = NDArray[np.int64]
 UNKNOWN = -1  # foreground of an image without a mask: stays negative in any sum
+AT_ONCE = 64  # reductions that are counted at once on a GPU
 NO_MASKS = np.empty((0, 0), np.bool_)
 
 
@@ -80,14 +80,22 @@ def spread(alive: Tensor, grid: tuple[int, int], halvings: int) -> Tensor:
     return full.flatten(1)
 
 
-class _Waiting(NamedTuple):
-    """What was counted after one reduction of the cells `keys`: on a GPU, or here."""
+class _Counted(NamedTuple):
+    """What was counted on the CPU after one reduction of the cells `keys`."""
 
     keys: Sequence[str]
     site: int
-    counts: Tensor | Counts  # (2, L0): present, foreground
-    alive: Tensor | NDArray[np.bool_]  # (tracked images, L0)
-    ends: Tensor | None  # (2,): the lowest and the highest position, where nobody looked at them
+    counts: Counts  # (2, L0): present, foreground
+    alive: NDArray[np.bool_]  # (tracked images, L0)
+
+
+class _Marked(NamedTuple):
+    """What is to be counted on a GPU after one reduction of the cells `keys`."""
+
+    keys: Sequence[str]
+    site: int
+    alive: Tensor  # (B, L0)
+    ends: Sequence[Tensor]  # the lowest and the highest position
 
 
 class TokenCounts:
@@ -97,8 +105,8 @@ class TokenCounts:
     ``foreground`` those in which the position also shows the object. Of each tracked image there is
     a bit: whether the token survives.
 
-    What is counted on a GPU stays there until `settle`, so that the host waits once a batch and not
-    after each reduction.
+    On a GPU places are marked, and counted by `settle`: the host waits once a batch and not after
+    each reduction, for which it has little to launch.
     """
 
     def __init__(
@@ -118,7 +126,8 @@ class TokenCounts:
         self._tracked = np.empty(0, np.int64) if tracked is None else tracked.nonzero()[0]
         self._tracked_there = torch.from_numpy(self._tracked).to(device)
         self._halvings = halvings
-        self._waiting: list[_Waiting] = []
+        self._counted: list[_Counted] = []
+        self._marked: list[_Marked] = []
         # cells that share tokens share a row of the others
         self.rows: dict[str, dict[int, int]] = {}  # by key, then site
         self.counts = np.empty((0, 2, 0), np.int64)  # (rows, 2, L0)
@@ -144,7 +153,7 @@ class TokenCounts:
         wrong = _count(position, self._masks_here, self._tracked, counts, alive)
         if wrong >= 0:
             raise ValueError(misplaced(wrong, wrong, length))
-        self._waiting.append(_Waiting(keys, site, counts, alive, None))
+        self._counted.append(_Counted(keys, site, counts, alive))
 
     def observe_groups(self, keys: Sequence[str], site: int, groups: Sequence[Group]) -> None:
         """Count those of cells whose images may have different numbers of them.
@@ -156,29 +165,32 @@ class TokenCounts:
         marks, places = [], []
         for group in groups:
             position = group.tokens.position
-            places.append(torch.stack(position.aminmax()))
+            places.append(position.aminmax())
             # A wrong place is found by `settle`; here it would end all work on the GPU.
             inside = position.clamp(0, length - 1)
             unmarked = torch.zeros(len(position), length, dtype=torch.bool, device=position.device)
             marks.append(unmarked.scatter_(1, inside, True))
-        alive = marks[0]
+        ends, alive = places[0], marks[0]
         if len(groups) > 1:
+            ends = torch.stack([end for both in places for end in both]).aminmax()
             alive = torch.cat(marks)[torch.cat([group.rows for group in groups]).argsort()]
         if times := self._halved(site):
             alive = spread(alive, first.grid[1:], times)
-        present = alive.sum(0)
+        if not alive.is_cpu:
+            self._marked.append(_Marked(keys, site, alive, ends))
+            return
+        if wrong := misplaced(int(ends[0]), int(ends[1]), length):
+            raise ValueError(wrong)
+        counts, kept = self._summed(alive[None])
+        self._counted.append(_Counted(keys, site, counts[0].numpy(), kept[0].numpy()))
+
+    def _summed(self, alive: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts (n, 2, L0), and what is alive in tracked images (n, T, L0), of (n, B, L0)."""
+        present = alive.sum(1)
         foreground = torch.full_like(present, UNKNOWN)
         if self._masks is not None:
-            foreground = (alive & self._masks).sum(0)
-        counts, kept = torch.stack([present, foreground]), alive[self._tracked_there]
-        ends = torch.stack(torch.stack(places).aminmax())
-        if not counts.is_cpu:
-            self._waiting.append(_Waiting(keys, site, counts, kept, ends))
-            return
-        lowest, highest = ends.tolist()
-        if wrong := misplaced(lowest, highest, length):
-            raise ValueError(wrong)
-        self._waiting.append(_Waiting(keys, site, counts.numpy(), kept.numpy(), None))
+            foreground = (alive & self._masks).sum(1)
+        return torch.stack([present, foreground], 1), alive[:, self._tracked_there]
 
     def _halved(self, site: int) -> int:
         """How often the map was halved before a site, which is before its block."""
@@ -186,23 +198,31 @@ class TokenCounts:
 
     def settle(self) -> dict[str, str]:
         """Fill the rows, once a batch; by cell, why it failed: a position that is no place."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return {}
-        self.counts = fetched([part.counts for part in waiting])
-        self.alive = np.packbits(fetched([part.alive for part in waiting]), axis=2)
+        waiting: Sequence[_Counted | _Marked] = self._counted or self._marked
         for row, part in enumerate(waiting):
             for key in part.keys:
                 self.rows.setdefault(key, {})[part.site] = row
-        unseen = [part for part in waiting if part.ends is not None]
+        reasons = self._fetch(self._marked) if self._marked else {}
+        if self._counted:
+            self.counts = np.stack([part.counts for part in self._counted])
+            self.alive = np.packbits(np.stack([part.alive for part in self._counted]), axis=2)
+        self._counted, self._marked = [], []
+        return reasons
+
+    def _fetch(self, marked: Sequence[_Marked]) -> dict[str, str]:
+        """Count on the GPU and copy once; by cell, the first position that is no place."""
+        parts = []
+        for first in range(0, len(marked), AT_ONCE):
+            some = [part.alive for part in marked[first : first + AT_ONCE]]
+            parts.append(self._summed(torch.stack(some)))
+        counts, alive = (torch.cat(found).cpu().numpy() for found in zip(*parts, strict=True))
+        self.counts, self.alive = counts, np.packbits(alive, axis=2)
+        ends = torch.stack([end for part in marked for end in part.ends]).view(-1, 2).tolist()
         reasons: dict[str, str] = {}
-        if unseen:
-            length = self.counts.shape[2]
-            ends = fetched([part.ends for part in unseen]).tolist()
-            for part, (lowest, highest) in zip(unseen, ends, strict=True):
-                if wrong := misplaced(lowest, highest, length):
-                    for key in part.keys:
-                        reasons.setdefault(key, f"ValueError at site {part.site}: {wrong}")
+        for part, (lowest, highest) in zip(marked, ends, strict=True):
+            if wrong := misplaced(lowest, highest, counts.shape[2]):
+                for key in part.keys:
+                    reasons.setdefault(key, f"ValueError at site {part.site}: {wrong}")
         return reasons
 
 

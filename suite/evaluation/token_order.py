@@ -12,7 +12,6 @@ from torch import Tensor
 
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
-from suite.evaluation.fetched import fetched
 from suite.evaluation.groups import Group, in_order
 
 Integers = NDArray[np.int64]
@@ -125,7 +124,11 @@ class OrderTracker:
     def mean_tau(self, key: str, images: int) -> Tensor:
         """Mean tau (`images`,) of one cell over its sites; 1 without any."""
         if self._waiting:
-            found = fetched(self._waiting)
+            if isinstance(self._waiting[0], Tensor):
+                # one copy, since each waits for the GPU
+                found = torch.stack(self._waiting).cpu().numpy()
+            else:
+                found = np.stack(self._waiting)
             self._waiting = []
             # one for all images, unless they lose different counts
             pairs = np.empty((len(found), max(map(np.size, self._pairs))), np.int64)

@@ -42,16 +42,13 @@ def test_nothing_waits_after_a_reduction(
     counts = TokenCounts(torch.zeros(3, length, dtype=torch.bool), tracked, halvings)
     with imagined_gpu():
         tokens = new_sequence(torch.zeros(3, length, 2, device="cuda"), special, (1, 3, 3))
-        # as if they had been copied there
-        counts._masks = torch.zeros(3, length, dtype=torch.bool, device="cuda")
-        counts._tracked_there = torch.zeros(2, dtype=torch.long, device="cuda")
         order = OrderTracker()
         with OnDevice():  # type: ignore[no-untyped-call]
             for site in (1, 3):
                 counts.observe(["a", "b"], site, tokens)
                 order.observe(["a", "b"], site, tokens)
-        assert [part.alive.shape for part in counts._waiting] == [(2, tokens.length)] * 2
-        assert all(part.counts.device.type == "cuda" for part in counts._waiting)
+        assert [part.alive.shape for part in counts._marked] == [(3, tokens.length)] * 2
+        assert all(part.alive.device.type == "cuda" for part in counts._marked)
         assert all(found.device.type == "cuda" for found in order._waiting)
 
 

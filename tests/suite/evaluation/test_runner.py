@@ -154,6 +154,7 @@ def test_what_counts_on_a_gpu_gives_the_same_tables(
     prepared = prepare(spec)
     loops = on_images(prepared, list(range(12)))
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr("suite.evaluation.token_counts.AT_ONCE", 2)
     operations = on_images(prepared, list(range(12)))
     assert loops.failures == operations.failures == {}
     for key, outcome in loops.outcomes.items():
