@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def p_words(p: float) -> str:
 def draw() -> None:
     """Draw the lead over each published method and the smaller image, a panel a claim."""
     found = [*claims_of(GOAL), *claims_of(HELD_OUT)]
+    if not found:
+        sys.exit(f"none of {', '.join((*GOAL, *HELD_OUT))} is in {answers.TABLES}: store one first")
     panels, labels = [], [OWN]
     for claim in found:
         leads = []
