@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from backbones.common.errors import UserError
 from backbones.layers.mixer import Mixer
-from backbones.preprocessing import Preprocessing
+from backbones.preprocessing import Inference, Preprocessing
 from backbones.provenance import Provenance
 from backbones.sequence import TokenSequence
 from backbones.shape import KINDS, Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
-# The centre of a picture, windows that slide over all of it, or the whole picture at once.
-Inference = Literal["centre", "slide", "whole"]
 # A rounded A or step bias changes for how many tokens a state is remembered.
 RECURRENT = (
     *("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias", "dt_bias"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Channels = tuple[float, float, float]
+# Segmented are the centre of a picture, windows that slide over all of it, or all of it at once.
+Inference = Literal["centre", "slide", "whole"]
 
 
 @dataclass(frozen=True)

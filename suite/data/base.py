@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.base import Inference
 from backbones.common.errors import UserError
 from backbones.dense.windows import Layout
-from backbones.preprocessing import Preprocessing
+from backbones.preprocessing import Inference, Preprocessing
 from suite.config.run_spec import TaskName as TaskName  # of a data set or a backbone
 from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
 

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from backbones import create_model, own_weights
-from backbones.base import Backbone, Inference
+from backbones.base import Backbone
 from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError, describe_error
 from backbones.common.naming import with_settings
+from backbones.preprocessing import Inference
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset
 from suite.data.base import Dataset, digest

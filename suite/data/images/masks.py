@@ -24,10 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.base import Inference
 from backbones.common.errors import UserError, printable
 from backbones.dense.windows import Layout, usual_stride
-from backbones.preprocessing import Preprocessing
+from backbones.preprocessing import Inference, Preprocessing
 from suite.data.base import (
     IGNORED,
     IntArray,
