@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from backbones import BACKBONES
 from backbones.common.labels import data_name, labelled
+from suite.stats.metric import TaskName
 
 # Version of what a run folder contains; readers refuse any other, so raise it with every change of
 # a stored name. Specifications of `EARLIER` versions are still read as settings (`with_file`).
@@ -24,7 +25,6 @@ SEGMENTER = "vim_nano_conv"  # the one of segmentation
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Precision = Literal["fp32", "tf32", "fp64", "bf16"]
 Budget = Annotated[float, Field(gt=0, lt=1)]
-TaskName = Literal["classification", "segmentation"]
 
 
 def positive_or_all(value: Any) -> Any:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from backbones.common.errors import UserError
 from backbones.dense.windows import Layout
 from backbones.preprocessing import Inference, Preprocessing
-from suite.config.run_spec import TaskName as TaskName  # of a data set or a backbone
 from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
+from suite.stats.metric import TaskName as TaskName  # of a data set or a backbone
 
 Pixels = NDArray[np.uint8]  # (..., H, W, 3), or without the 3 for grey
 Samples = NDArray[np.float32]  # a model's input, (..., 3, S, S)

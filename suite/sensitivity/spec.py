@@ -12,10 +12,10 @@ from suite.config.run_spec import (
     CLASSIFIER,
     RunSpec,
     Specification,
-    TaskName,
     with_segmenter,
 )
 from suite.config.spec_file import build_spec
+from suite.stats.metric import TaskName
 
 
 class SensitivitySpec(Specification):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+TaskName = Literal["classification", "segmentation"]
 
 
 @dataclass(frozen=True)

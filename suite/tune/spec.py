@@ -14,10 +14,10 @@ from suite.config.run_spec import (
     Precision,
     RunSpec,
     Specification,
-    TaskName,
     with_segmenter,
 )
 from suite.config.spec_file import build_spec
+from suite.stats.metric import TaskName
 
 
 class TuneSpec(Specification):
