@@ -239,7 +239,8 @@ LINES = [
     ("bench --methods xyz", "unknown method 'xyz'"),
     ("bench --threads 4096", "use --threads"),
     ("bench --lengths -4", "--lengths -4: must be greater than or equal to 1"),
-    ("bench models", "measures on a GPU, and there is none here: use bench speed"),
+    ("bench models", "bf16 is for CUDA devices: use --precision fp32 on CPU"),
+    ("bench tiles", "measures on a GPU, and there is none here: use bench speed"),
     ("ablate --axes ,", "name an axis, such as --axes order"),
     ("ablate --axes all,xyz", "unknown axis 'xyz'"),
 ]
