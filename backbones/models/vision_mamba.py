@@ -19,7 +19,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.config import with_overrides
 from backbones.layers.block import Block
-from backbones.layers.mixer import BidirectionalMixer
+from backbones.layers.mixer import BidirectionalMixer, Mixer
 from backbones.layers.norm import RMSNorm
 from backbones.layers.patches import PatchEmbed
 from backbones.models.sizes import MambaConfig, SequenceConfig
@@ -83,7 +83,7 @@ class VisionMamba(Backbone):
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
         # All blocks have the same sizes; a plan asks often, and a walk over all modules is slow.
-        mixer = self.layers.get_submodule("0.mixer")
+        mixer = next(module for module in self.modules() if isinstance(module, Mixer))
         assert isinstance(mixer, BidirectionalMixer)
         return self._shape(
             inner=mixer.inner,
