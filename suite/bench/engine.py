@@ -9,7 +9,7 @@ Images are noise in memory, which costs nothing to decode; embeddings are made o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -117,48 +117,47 @@ def measure_engine(
     """Measure every backbone in every precision, on `images` and random weights."""
     for name, text in spec.named.items():
         for precision in spec.precisions:
-            yield _row(name, text, spec, precision, device, images, notify)
+            prepared = prepared_on_noise(spec, text, precision, device, images)
+            notify(
+                f"{name}, {precision}: {len(prepared.runnable[name])} cells on {images:,} images"
+            )
+            with torch.inference_mode():
+                runs = _runs(prepared, name)
+                times = in_rounds(runs, spec.rounds, lambda done: notify(f"round {done} is done"))
+            yield _row(prepared, name, times)
 
 
-def _row(
-    name: str,
-    text: str,
-    spec: BenchSpec,
-    precision: str,
-    device: str,
-    images: int,
-    notify: Notify,
-) -> EngineRow:
-    batch = spec.batches[-1]
-    prepared = prepared_on_noise(spec, text, precision, device, images)
-    model = prepared.models[name]
-    cells = prepared.runnable[name]
-    samples = prepared.dataset.samples(np.arange(images), model.image_size)
-    with torch.inference_mode():
-        on_device = [part.to(device) for part in torch.from_numpy(samples).split(batch)]
-        numbers = list(torch.arange(images).split(batch))
+def _runs(prepared: Prepared, name: str) -> dict[str, Callable[[], float]]:
+    """What is timed, by the names of the rates in `EngineRow`: each gives its seconds."""
+    images = len(prepared.indices)
+    batch, device = prepared.spec.batch_size, prepared.device
+    samples = prepared.dataset.samples(prepared.indices, prepared.models[name].image_size)
+    on_device = [part.to(device) for part in torch.from_numpy(samples).split(batch)]
+    numbers = list(torch.arange(images).split(batch))
 
-        def timed(run: Callable[[], object]) -> float:
-            started = now()
-            run()
-            return now() - started
+    def timed(run: Callable[[], object]) -> float:
+        started = now()
+        run()
+        return now() - started
 
-        def alone() -> None:
-            for part, number in zip(on_device, numbers, strict=True):
-                called_alone(prepared, name, part, number)
+    def alone() -> None:
+        for part, number in zip(on_device, numbers, strict=True):
+            called_alone(prepared, name, part, number)
 
-        runs = {
-            "alone": partial(timed, alone),
-            "apart": partial(timed, partial(evaluated, prepared, False)),
-            "together": partial(timed, partial(evaluated, prepared, True)),
-        }
-        # kernels are compiled and checked where they are first used
-        called_alone(prepared, name, on_device[0], numbers[0])
-        notify(f"{name}, {precision}: {len(cells)} cells on {images:,} images")
-        times = in_rounds(runs, spec.rounds, lambda done: notify(f"round {done} is done"))
+    # kernels are compiled and checked where they are first used
+    called_alone(prepared, name, on_device[0], numbers[0])
+    return {
+        "alone": partial(timed, alone),
+        "apart": partial(timed, partial(evaluated, prepared, False)),
+        "together": partial(timed, partial(evaluated, prepared, True)),
+    }
+
+
+def _row(prepared: Prepared, name: str, times: Mapping[str, Sequence[float]]) -> EngineRow:
+    """The row of one backbone, from the seconds of each run, round by round."""
+    spec, images, cells = prepared.spec, len(prepared.indices), len(prepared.runnable[name])
     rates = {
-        kind: [images * len(cells) / seconds for seconds in values]
-        for kind, values in times.items()
+        kind: [images * cells / seconds for seconds in values] for kind, values in times.items()
     }
 
     def over_alone(kind: str) -> float:
@@ -167,12 +166,12 @@ def _row(
 
     return EngineRow(
         backbone=name,
-        precision=precision,
-        device=device,
-        cells=len(cells),
+        precision=spec.precision,
+        device=prepared.device,
+        cells=cells,
         images=images,
-        batch=batch,
-        rounds=spec.rounds,
+        batch=spec.batch_size,
+        rounds=len(times["alone"]),
         **{kind: median(values) for kind, values in rates.items()},
         share=over_alone("apart"),
         gain=over_alone("together"),

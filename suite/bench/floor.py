@@ -19,7 +19,7 @@ from suite.bench.limits import Ceilings, ScanShape, measure_cpu_ceilings, work
 from suite.bench.time_breakdown import kind_of
 from suite.bench.timing import seconds
 from suite.flops.counters import UnknownOperatorError
-from suite.flops.traffic import Product, Scan, Traffic, traffic
+from suite.flops.traffic import Product, Traffic, traffic
 from suite.system.hardware import DTYPES
 
 PRODUCTS, SCANS, ELSE, WAITING = "matrix products", "scans", "everything else", "waiting"
@@ -66,21 +66,9 @@ def floors(needed: Traffic, precision: str, device: str, limits: Ceilings) -> di
     )
     scans = 0.0
     for scan, count in needed.scans.items():
-        scans += count * max(limits.seconds(*work(_shape(scan), size, gradients=False)))
+        shape = ScanShape("", **scan._asdict())
+        scans += count * max(limits.seconds(*work(shape, size, gradients=False)))
     return {PRODUCTS: products, SCANS: scans, ELSE: needed.bytes / limits.bytes, WAITING: 0.0}
-
-
-def _shape(scan: Scan) -> ScanShape:
-    return ScanShape(
-        "",
-        batch=scan.batch,
-        width=scan.width,
-        states=scan.states,
-        length=scan.length,
-        directions=scan.directions,
-        gated=scan.gated,
-        separate=scan.separate,
-    )
 
 
 def terms(least: Mapping[str, float], by_name: Mapping[str, float], whole: float) -> list[Term]:
@@ -119,18 +107,12 @@ def measured_limits(device: str) -> Ceilings:
 
 
 def floor_of(
-    name: str,
-    batch: int,
-    precision: str,
-    device: str,
-    by_name: Mapping[str, float],
-    whole: float,
-    notify: Callable[[str], None],
-) -> list[Term]:
-    """The terms of a dense pass; none, and a line that says why, where no floor is known."""
+    name: str, batch: int, precision: str, device: str, notify: Callable[[str], None]
+) -> dict[str, float]:
+    """`floors` of a dense pass; none, and a line that says why, where no floor is known."""
     try:
         needed = traffic_of(name, batch, precision)
     except (NotImplementedError, UnknownOperatorError) as error:
         notify(f"{name}: no floor, {error}")
-        return []
-    return terms(floors(needed, precision, device, measured_limits(device)), by_name, whole)
+        return {}
+    return floors(needed, precision, device, measured_limits(device))

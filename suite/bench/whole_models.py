@@ -8,7 +8,7 @@ pass by the fastest kernel has its floor beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from methods.spec import parse_all
 from suite.bench.cells import Notify, cells_with_plan
 from suite.bench.cuda_graphs import captured
 from suite.bench.cuda_kernels import obstacle
-from suite.bench.floor import Term, floor_of
+from suite.bench.floor import Term, floor_of, terms
 from suite.bench.memory import peak_mib
 from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
@@ -141,12 +141,8 @@ def measure_models(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Mod
         whole, *cells = layout(name, model, choose_settings(reducing, common), common, "")
         dense = _row(model, precision, kernel, whole, batch, device)
         if kernel in REDUCED_BY:
-            seconds_by_kernel = {
-                name: time / 1e3 for name, time in dense.kernel_milliseconds.items()
-            }
-            time = batch / dense.images_per_second
-            floor = floor_of(written, batch, precision, device, seconds_by_kernel, time, notify)
-            dense = dense._replace(floor=floor)
+            least = floor_of(written, batch, precision, device, notify)
+            dense = dense._replace(floor=_beside(least, dense, batch) if least else [])
         yield dense
         # with the fastest kernel, where the reduction has the largest share
         if kernel in REDUCED_BY:
@@ -211,6 +207,12 @@ def _row(
         kernel_milliseconds={name: 1e3 * time for name, time in longest},
         floor=[],
     )
+
+
+def _beside(least: Mapping[str, float], row: ModelRow, batch: int) -> list[Term]:
+    """The floor of a pass, `least` seconds by term, beside the time that each takes in `row`."""
+    by_name = {name: time / 1e3 for name, time in row.kernel_milliseconds.items()}
+    return terms(least, by_name, batch / row.images_per_second)
 
 
 def line(row: ModelRow) -> str:

@@ -105,9 +105,11 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Callable
     return decorate
 
 
-@measurement(
-    "backbones", "methods", "budgets", "batches", "lengths", "precisions", "kernel", "rounds"
-)
+PASSES = ("backbones", "methods", "budgets", "batches", "precisions")
+TIMED = (*PASSES, "kernel", "rounds")
+
+
+@measurement(*TIMED, "lengths")
 def speed(spec: BenchSpec, device: str, runs: Runs = Path("runs")) -> Iterator[Measured]:
     """Measure latency, throughput and memory of methods by budget, batch and length, with a report.
 
@@ -152,10 +154,7 @@ def kernels(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures([limits, *rows], cuda_kernels.answer(rows), table)
 
 
-REDUCTION = ("backbones", "methods", "budgets", "batches", "precisions", "rounds")
-
-
-@measurement(*REDUCTION, budgets=(0.4,), batches=(32,))
+@measurement(*PASSES, "rounds", budgets=(0.4,), batches=(32,))
 def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the share of a pass that the reduction itself takes."""
     from suite.bench.reduction import measure_reduction, table
@@ -165,16 +164,7 @@ def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures(rows, reduction_answer(rows), table(rows))
 
 
-@measurement(
-    "backbones",
-    "methods",
-    "budgets",
-    "batches",
-    "precisions",
-    budgets=(0.4,),
-    batches=(32,),
-    precisions=("bf16", "fp32"),
-)
+@measurement(*PASSES, budgets=(0.4,), batches=(32,), precisions=("bf16", "fp32"))
 def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure whole models by every scan kernel, dense beside their floor, and reduced."""
     from suite.bench import whole_models
@@ -190,17 +180,7 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     yield _figures(rows, whole_models.answer(rows), *tables)
 
 
-@measurement(
-    "backbones",
-    "methods",
-    "budgets",
-    "batches",
-    "precisions",
-    "kernel",
-    "rounds",
-    budgets=(0.4,),
-    batches=(1,),
-)
+@measurement(*TIMED, budgets=(0.4,), batches=(1,))
 def latency(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure small batches, dense and reduced: on a GPU each pass as one graph."""
     from suite.bench.latency import answer, measure_latency, table
@@ -211,13 +191,7 @@ def latency(spec: BenchSpec, device: str) -> Iterator[Measured]:
 
 
 @measurement(
-    "backbones",
-    "methods",
-    "budgets",
-    "batches",
-    "precisions",
-    "kernel",
-    "rounds",
+    *TIMED,
     methods=("all",),
     budgets=(0.2, 0.3, 0.4, 0.5, 0.6),
     batches=(500,),

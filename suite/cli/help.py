@@ -17,18 +17,9 @@ RUN, OUTPUT = "Options for the run", "Options for the output"
 GROUPS = {
     "Options for what is compared": (
         *("methods", "method", "axes", "backbones", "backbone", "checkpoint", "recipe", "data"),
-        *(
-            "split",
-            "source",
-            "views",
-            "inference",
-            "images",
-            "baselines",
-            "smaller",
-            "layers",
-            "positions",
-        ),
-        *("zeroed", "places", "share", "lengths", "batches", "precisions", "final", "long", "timm"),
+        *("split", "source", "views", "inference", "images", "baselines", "smaller", "layers"),
+        *("positions", "zeroed", "places", "share", "lengths", "batches", "precisions", "final"),
+        *("long", "timm"),
     ),
     "Options for the cost": (
         *("budgets", "protocol", "sites", "schedule", "tries", "across_schedules"),

@@ -53,7 +53,7 @@ def test_kernels_are_told_apart_and_what_is_left_is_waiting() -> None:
 
 def test_a_transformer_has_no_floor() -> None:
     notes: list[str] = []
-    assert floor_of("deit_nano", 2, "fp32", "cpu", {}, 1.0, notes.append) == []
+    assert floor_of("deit_nano", 2, "fp32", "cpu", notes.append) == {}
     assert "fused attention" in notes[0]
 
 
