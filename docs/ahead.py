@@ -14,12 +14,11 @@ import answers
 from methods import METHODS
 from methods.spec import parse
 from reports.figures.canvas import WIDTH
-from reports.figures.lead import Panel, leads_figure
+from reports.figures.lead import Panel, lead_of, leads_figure
 from reports.formatting import budget_name
 from reports.style import looks
-from suite.stats.ahead import Claim, Contest, claims
-from suite.stats.blind_baselines import LeadOverBaseline
-from suite.stats.compare import ALPHA, Comparison
+from suite.stats.ahead import Claim, Contest, claims, lead_rows
+from suite.stats.compare import Comparison
 from suite.store.schema import SAME
 
 OWN, SMALLER = "crop-shrink", "downsample"
@@ -108,14 +107,10 @@ def draw() -> None:
         sys.exit(f"none of {', '.join((*GOAL, *HELD_OUT))} is in {answers.TABLES}: store one first")
     panels, labels = [], [OWN]
     for claim in found:
-        leads = []
-        for row in (*claim.each, *((claim.smaller,) if claim.smaller else ())):
-            shown = row.p is not None and row.p < ALPHA and row.difference_low > 0
-            ends = row.difference_low, row.difference_high
-            p = 1.0 if row.p is None else row.p
-            leads.append(LeadOverBaseline(row.reference, row.difference, *ends, p, shown))
-            labels.append(row.reference)
-        panels.append(Panel(f"{reading_name(claim.backbone)}, −{budget_name(claim.budget)}", leads))
+        rows = lead_rows(claim)
+        labels += [row["reference"] for row in rows]
+        words = f"{reading_name(claim.backbone)}, −{budget_name(claim.budget)}"
+        panels.append(Panel(words, [lead_of(row) for row in rows]))
     of_what = f"each other method by {OWN}, points of top-1"
     figure = leads_figure(panels, looks(list(dict.fromkeys(labels))), "", of_what, WIDTH)
     figure.savefig(FIGURE, dpi=160)

@@ -23,6 +23,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from suite.bench.cuda_kernels import OWN_LAYOUT
+from suite.bench.latency import GRAPH
+from suite.bench.whole_models import AUTHORS
 from suite.system.atomic_files import write_json, write_text
 from suite.system.environment import environment
 
@@ -31,8 +34,6 @@ PAGE = DOCS / "gpu.md"
 METHODS = ("mtr", "tome", "rmeeto", "hsa")
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6)
 MIDDLE = 0.4
-AUTHORS = "mamba_ssm, as Vim's authors run it"
-OWN_LAYOUT = "mamba_ssm, its own layout"
 ABSENT = "–"
 Row = Mapping[str, Any]
 
@@ -264,10 +265,10 @@ def latency_table(rows: Sequence[Row]) -> Iterator[list[str]]:
     launched = {
         (row["backbone"], row["precision"], row["label"]): row
         for row in rows
-        if row["run"] != "one graph"
+        if row["run"] != GRAPH
     }
     for row in rows:
-        if row["run"] == "one graph":
+        if row["run"] == GRAPH:
             other = launched[row["backbone"], row["precision"], row["label"]]
             gains = [f"{row[name]:.2f}" for name in ("speedup", "speedup_low", "speedup_high")]
             method = "dense" if row["verdict"] == "dense" else f"`{row['label']}`"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -50,23 +51,29 @@ def lead_figure(
 def ahead_figure(
     rows: pd.DataFrame, looks: Looks, title: str, metric: Metric, width: float
 ) -> Figure:
-    """Draw what a method is ahead of each other one, with paired 95 % intervals.
+    """Draw how far a method is ahead of each other one, with paired 95 % intervals.
 
     `rows` are those of one backbone in the table ``ahead``; a panel a budget, and a line for each
     other method and the smaller image. Filled marks are of leads that the test shows.
     """
     panels = []
     for budget, part in rows.groupby("budget"):
-        leads = []
-        for row in part.itertuples():
-            shown = bool(row.p < ALPHA and row.difference_low > 0)
-            ends = row.difference_low, row.difference_high
-            leads.append(LeadOverBaseline(row.reference, row.difference, *ends, row.p, shown))
+        leads = [lead_of(row) for row in part.to_dict("records")]
         first = part.iloc[0]
         name, top1 = title_of(str(first["label"]), looks), 100 * first["top1"]
         words = f"−{budget_name(float(str(budget)))}, {name}: {top1:.1f} %"
         panels.append(Panel(words, leads))
     return leads_figure(panels, looks, title, f"each other method, {points_of(metric)}", width)
+
+
+def lead_of(row: Mapping[Any, Any]) -> LeadOverBaseline:
+    """The lead in a row of the table ``ahead``: shown by its test and its interval, or not."""
+    p = 1.0 if pd.isna(row["p"]) else row["p"]
+    low = row["difference_low"]
+    shown = bool(p < ALPHA and low > 0)
+    return LeadOverBaseline(
+        row["reference"], row["difference"], low, row["difference_high"], p, shown
+    )
 
 
 def points_of(metric: Metric) -> str:

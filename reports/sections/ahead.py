@@ -29,7 +29,7 @@ HEADS = {
 TEXTS = {"backbone", "reference", "p"}
 READING = (
     "At each budget of each backbone the method has to be ahead of all others of the same FLOPs, "
-    "or of more, each at its own setting: the largest of the exact paired tests' p is the p of "
+    "or of more, each at its own setting: the largest of the paired tests' p is the p of "
     "that, without correction for their number, and Holm's correction is over budgets and "
     "backbones. Intervals are paired, of 95 %, and not corrected. Methods of fewer FLOPs are not "
     "tested, and a smaller image is no method that has to be beaten."
@@ -63,7 +63,7 @@ def _figure(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
         partial(ahead_figure, rows, report.looks, title, metric),
         f"{metric.title} of {label} less that of each other method at the same budget, with "
         "paired 95 % intervals; filled where the test shows the lead.",
-        f"What {label} is ahead of each other method on {backbone}, a line each.",
+        f"How far {label} is ahead of each other method on {backbone}, a line each.",
         backbone=backbone,
     )
 

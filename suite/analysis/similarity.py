@@ -91,9 +91,10 @@ def concordance(one: Shares, other: Shares) -> float:
 
 
 def answer_alike(one: Answered, other: Answered) -> tuple[float, float]:
-    """`kappa` of hits and the share of images where both are right or both wrong; or of shares.
+    """How alike two methods answer: beyond chance, and as it is.
 
-    Of shares `concordance`, and 1 less their mean difference in size.
+    Of hits `kappa`, and the share of images where both are right or both wrong; of shares
+    `concordance`, and 1 less the mean size of their differences.
     """
     if one.dtype == np.bool_:
         return kappa(one.astype(bool), other.astype(bool)), float((one == other).mean())

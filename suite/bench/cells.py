@@ -62,7 +62,10 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
 def random_model(
     name: str, spec: BenchSpec, precision: str, device: str, **settings: Any
 ) -> Backbone:
-    """The backbone on random weights, no time depends on their values; products follow suit."""
+    """The backbone on random weights, and products at its precision from now on.
+
+    No time depends on the values of weights.
+    """
     model = create_model(name, kernel=spec.kernel, **settings)
     model = model.to(device).cast(check_precision(precision, device))
     set_products(precision)

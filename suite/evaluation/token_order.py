@@ -77,7 +77,10 @@ def inversions(tokens: TokenSequence) -> Integers:
 
 
 def all_pairs(tokens: TokenSequence) -> Tensor:
-    """The same by comparing all pairs at once, for which nothing waits on a GPU."""
+    """Pairs of patch tokens (B,) that stand in the other order than in the image, on their device.
+
+    All pairs are compared at once, so that nothing waits for a GPU as `inversions` would.
+    """
     rows = tokens.position.gather(1, tokens.patches())
     at_once = max(1, COMPARED // max(1, rows.shape[1] ** 2))
     found = []

@@ -169,7 +169,8 @@ def _bytes(steps: Sequence[_Step], results: Sequence[Tensor]) -> int:
     # A kernel that calculates nothing costs nothing.
     calculating = {kernel_of[number] for number in kernel_of if not _is_moving(steps[number])}
     # What is made of no tensor, such as zeros, need not be read.
-    constant = {_storage(part) for step in steps if not step.inputs for part in step.outputs}
+    sources = [step for step in steps if not step.inputs]
+    constant = {_storage(part) for step in sources for part in step.outputs}
     reads: dict[tuple[Any, ...], int] = {}
     writes: dict[int, int] = {}
     made: dict[int, int | None] = {}  # the kernel that made a storage

@@ -196,17 +196,16 @@ def _plain_names(names: Sequence[str]) -> list[str]:
 
 def context_of(
     model: Backbone,
-    samples: Dataset,
+    dataset: Dataset,
     indices: NDArray[np.int64],
-    precision: str,
+    spec: RunSpec,
     device: str,
-    kernel: str,
 ) -> str:
     """Hash what all cells of one backbone share: weights, images, and how numbers are computed.
 
-    `samples` are the data as the model takes them. Images in files are no part of the hash:
-    outcomes of each are kept with a hash of its bytes.
+    Images in files are no part of the hash: outcomes of each are kept with a hash of its bytes.
     """
+    samples = seen_by(model, dataset, spec.inference)
     by_number = not isinstance(samples, Photographs)
     return digest(
         {
@@ -214,9 +213,9 @@ def context_of(
             "code": [model.code, samples.code],
             "data": samples.rules(),
             "images": indices.tolist() if by_number else None,
-            "precision": precision,
+            "precision": spec.precision,
             "device": device,
-            "kernel": kernel,
+            "kernel": spec.kernel,
         }
     )
 

@@ -288,15 +288,7 @@ def prepare(
     )
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     contexts = {
-        name: context_of(
-            model,
-            seen_by(model, dataset, spec.inference),
-            indices,
-            spec.precision,
-            device,
-            spec.kernel,
-        )
-        for name, model in models.items()
+        name: context_of(model, dataset, indices, spec, device) for name, model in models.items()
     }
     laid_out: list[Cell] = []
     more: list[Cell] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from backbones import own_weights
 from backbones.common.naming import with_settings
 from suite.plan.cells import Cell
-from suite.plan.loading import context_of, load_model, seen_by
+from suite.plan.loading import context_of, load_model
 from suite.plan.prepare import Prepared
 from suite.retrain.files import Files, Finished
 from suite.retrain.prepare import Retraining, Training
@@ -34,8 +34,7 @@ def with_retrained(
         # As a comparison calls weights from a file.
         name = with_settings(training.backbone, weights=f"{training.name}.safetensors")
         models[name] = model
-        samples = seen_by(model, dataset, spec.inference)
-        context = context_of(model, samples, plan.indices, spec.precision, plan.device, spec.kernel)
+        context = context_of(model, dataset, plan.indices, spec, plan.device)
         for cell in evaluated(plan, training, retraining.spec.test_budgets):
             cells.append(
                 replace(

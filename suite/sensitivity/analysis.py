@@ -22,7 +22,7 @@ from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.cells import needs_rectangle
 from suite.plan.images import choose_images, choose_unseen
-from suite.plan.loading import Opened, context_of, seen_by
+from suite.plan.loading import Opened, context_of
 from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared
 from suite.sensitivity.headline import summarize_findings
@@ -150,8 +150,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
         raise UserError(
             f"--share {spec.share} leaves none of {shape.patches} patch tokens: ask for less"
         )
-    samples = seen_by(model, dataset, common.inference)
-    context = context_of(model, samples, indices, common.precision, device, common.kernel)
+    context = context_of(model, dataset, indices, common, device)
     cells = single_block_cells(spec, model, layers, group, context)
     # stratified() refuses a request for no images.
     zeroed = indices[:0]

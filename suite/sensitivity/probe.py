@@ -120,9 +120,8 @@ def probe(
 ) -> ProbeTables:
     """Measure everything in `settings` on the one image of `batch`.
 
-    `done` is called after each of its layers, and after the last block. Its pixels
-    are on the device. Call it with gradients disabled, but not in inference mode: the estimates
-    need a graph.
+    `done` is called after each of its layers, and after the last block. Its pixels are on the
+    device. Call it with gradients disabled, but not in inference mode: the estimates need a graph.
     """
     embedded = model.embed(batch.images, batch.indices)
     entering = run_prefix(model, embedded, settings)

@@ -73,7 +73,8 @@ def claims(contests: Sequence[Contest]) -> list[Claim]:
     for contest in contests:
         ordered = sorted(contest.rivals, key=lambda rival: -rival.accuracy)
         each = tuple(compare(contest.method, rival, more_work=True) for rival in ordered)
-        p_values = [p_ahead(row, row.p) for row in each if row.p is not None]
+        # a two-sided p of what is no lead shows none, however small it is
+        p_values = [row.p if row.difference > 0 else 1.0 for row in each if row.p is not None]
         if p_values:
             image = contest.smaller
             smaller = compare(contest.method, image, more_work=True) if image else None
@@ -85,11 +86,6 @@ def claims(contests: Sequence[Contest]) -> list[Claim]:
         replace(claim, p_holm=p_holm, comparisons=len(found))
         for claim, p_holm in zip(found, corrected, strict=True)
     ]
-
-
-def p_ahead(row: Comparison, p: float) -> float:
-    """The two-sided `p` of a lead; 1 of what is no lead, however sure that is."""
-    return p if row.difference > 0 else 1.0
 
 
 def claim_row(claim: Claim) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from methods.spec import MethodSpec, parse_all
 from suite.plan.cells import Cell, blind_on
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout
-from suite.plan.loading import Opened, context_of, seen_by
+from suite.plan.loading import Opened, context_of
 from suite.plan.prepare import Prepared, check_reachable
 from suite.plan.settings import blind_baselines, choose_settings, is_asked
 from suite.stats.metric import METRICS
@@ -98,8 +98,7 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
         models[name] = opened.model(text, common, device, dtype)
     indices, trained = choose_unseen(dataset, common.images, models.values(), usual)
     for name, model in models.items():
-        samples = seen_by(model, dataset, common.inference)
-        context = context_of(model, samples, indices, common.precision, device, common.kernel)
+        context = context_of(model, dataset, indices, common, device)
         # A comparison has them beside any method, and each must have had the same tries.
         blind = [each for each in blind_baselines(blind_on(model)) if not is_asked(each, asked)]
         added |= dict.fromkeys(blind)

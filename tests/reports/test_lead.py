@@ -1,4 +1,4 @@
-"""The figure of what each method is ahead of the best blind baseline."""
+"""The figure of how far each method is ahead of the best blind baseline."""
 
 import numpy as np
 import pytest

@@ -197,8 +197,10 @@ class MaskedPictures(PhotographFiles):
 
     def layouts(self, indices: IntArray, image_size: int) -> list[Layout]:
         """The layouts of those pictures that can be read; none of their centres."""
+        if self.inference == "centre":
+            return []
         layouts = []
-        for index in indices.tolist() if self.inference != "centre" else ():
+        for index in indices.tolist():
             with suppress(UserError):  # said when it is decoded
                 layout = self.layout(index, image_size)
                 assert layout is not None
