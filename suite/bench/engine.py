@@ -235,7 +235,8 @@ def evaluated(prepared: Prepared, sharing: bool, folder: Path | None = None) -> 
         with nullcontext() if sharing else one_by_one():
             failures = execute(prepared, store, lambda outcomes: None)
     if failures:
-        raise UserError(f"a cell failed: {next(iter(failures.values()))}")
+        reason = next(iter(failures.values()))
+        raise UserError(f"a cell failed ({reason}): name other methods, or a smaller --batch-size")
 
 
 @contextmanager

@@ -264,24 +264,12 @@ def test_both_counters_agree_with_the_closed_form_in_stages() -> None:
     # so that no map has fewer places than products are filled up to
     sizes = SMALL_STAGED | {"image_size": 144, "channels": 8}
     model = create_model("vmamba_tiny_upernet", kernel="reference", **sizes)
-    images = torch.zeros(1, 3, 144, 144)
-    closed = dense(model.describe())
-    for counted in (
-        count_with_torch(lambda: model(images)),
-        count_with_fvcore(model, images, module=model),
-    ):
-        assert (counted.gemm, counted.conv) == (closed.gemm, closed.conv)
+    check_counters(model, (144, 144))
 
 
 def test_both_counters_agree_with_the_closed_form_on_an_odd_grid() -> None:
     model = create_model("plainmamba_l1_upernet", kernel="reference", **SMALL)
-    images = torch.zeros(1, 3, 20, 20)
-    closed = dense(model.describe())
-    for counted in (
-        count_with_torch(lambda: model(images)),
-        count_with_fvcore(model, images, module=model),
-    ):
-        assert (counted.gemm, counted.conv) == (closed.gemm, closed.conv)
+    check_counters(model, (20, 20))
 
 
 def test_levels_of_several_resolutions_are_joined_at_that_of_the_first() -> None:

@@ -68,6 +68,21 @@ def test_the_measurement_from_the_command_line(
     assert "38 % of the rate" in capsys.readouterr().out
 
 
+def test_a_cell_that_fails_ends_the_measurement(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unwell(*_: object) -> None:
+        raise ValueError("unwell")
+
+    monkeypatch.setattr("backbones.models.vim.Vim.readout", unwell)
+    monkeypatch.setattr(engine, "called_alone", lambda *_: {})
+    line = "bench engine --device cpu --batch-size 2 --budgets 0.2 --methods mtr --images 2"
+    assert run_cli([*line.split(), "--backbone", SMALL]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "unwell" in error
+    assert "name other methods, or a smaller --batch-size" in error
+
+
 def test_a_backbone_of_clips_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["bench", "engine", "--device", "cpu", "--backbones", "videomamba_tiny_video"]
     assert run_cli(line) == 2

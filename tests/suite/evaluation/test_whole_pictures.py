@@ -13,7 +13,6 @@ from torch import Tensor
 
 from backbones.common.errors import UserError
 from methods.reducer import Reducer
-from suite.data.base import IGNORED
 from suite.data.images.masks import whole
 from suite.evaluation.runner import evaluate_shard, shrink
 from suite.flops.closed_form import dense, total
@@ -24,7 +23,7 @@ from suite.plan.rectangles import NOT_ADAPTIVE, plan_on
 from suite.plan.run_time import estimate_seconds
 from suite.store.results import differing
 from suite.store.schema import SEGMENTATION
-from tests.suite.evaluation.test_windows import CLASSES, SIZES, Specs, written
+from tests.suite.evaluation.test_windows import SIZES, Specs, check_pixels, written
 
 PLAIN = (
     "plainmamba_l1_upernet[dim=48,depth=8,states=8,image_size=32,patch=4,channels=4,classes=3,"
@@ -75,14 +74,7 @@ def check(
                 logits = logits_of(cell, pixels, number)
             shown = F.interpolate(logits, pixels.shape[-2:], mode="bilinear")
             named = F.interpolate(shown, truth.shape, mode="bilinear").argmax(1)[0].numpy()
-            codes, counts = np.unique(
-                (CLASSES * truth.astype(int) + named)[truth != IGNORED], return_counts=True
-            )
-            row = result.outcomes[cell.key].iloc[number]
-            expected = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-            found = dict(zip(row.confusion.tolist(), row.pixels.tolist(), strict=True))
-            apart = {code: found.get(code, 0) - expected.get(code, 0) for code in found | expected}
-            assert sum(map(abs, apart.values())) <= 2e-4 * truth.size
+            check_pixels(result.outcomes[cell.key].iloc[number], truth, named)
 
 
 def test_outcomes_are_those_of_every_picture_by_itself(small: Specs, pictures: Path) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -88,6 +90,18 @@ def joined(logits: Tensor, places: list[tuple[int, int]], size: tuple[int, int])
     return total / count
 
 
+def check_pixels(row: Any, truth: NDArray[np.uint8], named: NDArray[np.int64]) -> None:
+    """The outcomes `row` of a picture are those of the classes `named` at the pixels of `truth`."""
+    pairs = (CLASSES * truth.astype(int) + named)[truth != IGNORED]
+    codes, counts = np.unique(pairs, return_counts=True)
+    expected = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    found = dict(zip(row.confusion.tolist(), row.pixels.tolist(), strict=True))
+    assert sum(found.values()) == len(pairs)
+    # Where two logits are equal but for the last bit, sums in another order may differ.
+    apart = {code: found.get(code, 0) - expected.get(code, 0) for code in found | expected}
+    assert sum(map(abs, apart.values())) <= 2e-4 * truth.size
+
+
 def test_outcomes_are_those_of_every_picture_by_itself(small: Specs, pictures: Path) -> None:
     prepared = planned(small, pictures, methods=("mtr", "evit"), across_schedules=False, seeds=1)
     cells, model = prepared.runnable[NAME], prepared.models[NAME]
@@ -108,16 +122,7 @@ def test_outcomes_are_those_of_every_picture_by_itself(small: Specs, pictures: P
                     logits = model.resized(cell.image_size)(shrink(parts, cell.image_size))
                 whole = joined(logits, places, size)
                 named = F.interpolate(whole, truth.shape, mode="bilinear").argmax(1)[0].numpy()
-            codes, counts = np.unique(
-                (CLASSES * truth.astype(int) + named)[truth != IGNORED], return_counts=True
-            )
-            row = result.outcomes[cell.key].iloc[number]
-            expected = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-            found = dict(zip(row.confusion.tolist(), row.pixels.tolist(), strict=True))
-            assert sum(found.values()) == (truth != IGNORED).sum()
-            # Where two logits are equal but for the last bit, sums in another order may differ.
-            apart = {code: found.get(code, 0) - expected.get(code, 0) for code in found | expected}
-            assert sum(map(abs, apart.values())) <= 2e-4 * truth.size
+            check_pixels(result.outcomes[cell.key].iloc[number], truth, named)
 
 
 @pytest.mark.parametrize("methods", [("tome",), ("random",), ("mtr@adaptive",)])
