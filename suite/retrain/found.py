@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from suite.analysis.statistics import outcomes_of
 from suite.plan.cells import DENSE
-from suite.stats.compare import other_work
 from suite.stats.hits import Hits
 from suite.store.results import Results
 from suite.store.schema import CellRecord, Retrained
@@ -43,12 +42,6 @@ class Found:
     def budget(self) -> float | None:
         """The budget that it was tested at; None of a control."""
         return self.record.budget
-
-    @property
-    def off_budget(self) -> bool:
-        """Whether its work is another than the budget's, as that of a smaller image may be."""
-        record, budget = self.record, self.budget or 0.0
-        return budget > 0 and other_work(record.removed_share, budget, record.coarse)
 
     @property
     def trained_here(self) -> bool:

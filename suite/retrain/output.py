@@ -24,7 +24,7 @@ from suite.stats.retrained_words import contrast_words, order_words
 from suite.store.schema import CellRecord
 from suite.system.durations import duration
 from suite.terminal.findings import MOST_SENTENCES, Findings
-from suite.terminal.tables import DAGGER, is_off_budget, light_table, off_budget
+from suite.terminal.tables import DAGGER, light_table, off_budget
 
 Row = Mapping[str, Any]
 READING = (
@@ -97,7 +97,9 @@ def retrained_table(rows: Sequence[Row], records: Sequence[CellRecord], after: s
     # There always is one: no row is made without its control.
     control = next(row for row in rows if row["budget"] is None)
     images = counted(control["images"], records[0].kind, records[0].split)
-    away = {(record.label, record.budget) for record in records if is_off_budget(record)}
+    # Of this backbone: a method may meet a budget on one and not on another.
+    own = [record for record in records if record.backbone == control["backbone"]]
+    away = {(record.label, record.budget) for record in own if record.off_budget}
     whole = f"whole model {percent(control['dense_top1'])}"
     title = f"top-1 (%) on {control['backbone']}, {images}, {whole}, trained alike{after} "
     title += percent(control["top1"])

@@ -43,7 +43,7 @@ def families(found: Iterable[Found]) -> list[list[Found]]:
     """
     groups: dict[tuple[object, ...], list[Found]] = {}
     for one in found:
-        if one.trained_here and not one.off_budget:
+        if one.trained_here and not one.record.off_budget:
             key = one.budget, tuple(one.trained.budgets), price(one.trained), one.beside
             groups.setdefault(key, []).append(one)
     return list(groups.values())

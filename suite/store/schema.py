@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backbones.common.documents import read_json
 from backbones.common.errors import UserError
 from suite.config.spec_file import check_schema
+from suite.stats.compare import other_work
 from suite.tries.settings import Setting
 
 __all__ = ["check_schema"]
@@ -272,6 +273,13 @@ class CellRecord(Stored):
     def removed_share(self) -> float:
         """Share of the dense model's FLOPs removed, in the convention of the run."""
         return self.removed[self.flops_convention]
+
+    @property
+    def off_budget(self) -> bool:
+        """Whether a finished cell removes another share of FLOPs than its budget."""
+        if self.status != "ok" or not self.budget:
+            return False
+        return other_work(self.removed_share, self.budget, self.coarse)
 
     def as_json(self) -> dict[str, Any]:
         """The record as plain values; without a run unless it was merged."""

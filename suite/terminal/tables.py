@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from suite.stats.compare import other_work
 from suite.store.schema import NOT_STATIC, CellRecord
 from suite.store.unstated import UNSTATED, unstated_notes
 from suite.system.encoding import shown
@@ -182,7 +181,7 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
     """What cells remove that lie off their budget, as smaller images do: a line for each method."""
     groups: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if is_off_budget(record):
+        if record.off_budget:
             shares = groups.setdefault((record.label, record.backbone), [])
             shares.append(f"{100 * record.removed_share:.1f}")
     several = len({backbone for _, backbone in groups}) > 1
@@ -223,13 +222,6 @@ def smaller_models(records: Sequence[CellRecord]) -> list[str]:
     return lines
 
 
-def is_off_budget(record: CellRecord) -> bool:
-    """Whether a finished cell removes another share of FLOPs than its budget."""
-    if record.status != "ok" or not record.budget:
-        return False
-    return other_work(record.removed_share, record.budget, record.coarse)
-
-
 def left_out(records: Sequence[CellRecord]) -> list[str]:
     """Why cells were skipped or failed, a line for each method and reason."""
     lines = [
@@ -247,5 +239,5 @@ def seed_mean(cells: Sequence[CellRecord]) -> str:
     if not done:
         return cells[0].status if cells else "same as above"
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
-    mark = f" {DAGGER}" if any(is_off_budget(cell) for cell in cells) else ""
+    mark = f" {DAGGER}" if any(cell.off_budget for cell in cells) else ""
     return f"{100 * sum(done) / len(done):.1f}{spread}{mark}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from suite.retrain.contrasts import contrast_rows, only_choice
 from suite.retrain.found import Found, control_of, mean_of_seeds
+from suite.retrain.output import retrained_table
 from suite.retrain.ranking import ranking_row
 from suite.retrain.recovery import families
 from suite.stats.hits import Hits
@@ -169,3 +170,20 @@ def test_the_control_is_that_of_the_same_price() -> None:
     assert control_of(trained(), cells) == ("rate", "none", None)
     del cells["rate", "none", None]
     assert control_of(trained(), cells) is None
+
+
+@pytest.mark.parametrize(("backbone", "mark"), [("net", ""), ("other", " †")])
+def test_a_method_is_marked_on_the_backbone_where_it_is_off_its_budget(
+    backbone: str, mark: str
+) -> None:
+    records = [
+        record("downsample", {}, role="asked", backbone=name, removed={"flops": removed})
+        for name, removed in (("net", 0.4), ("other", 0.55))
+    ]
+    shares = ("dense_top1", "top1_before", "top1", "behind", "behind_low", "behind_high")
+    shares = (*shares, "won_back", "won_back_low", "won_back_high")
+    control: dict[str, Any] = {"backbone": backbone, "budget": None, "label": "none"}
+    control |= {"images": 300, "trained_budgets": ""} | dict.fromkeys(shares, 0.5)
+    row = control | {"budget": 0.4, "label": "downsample", "trained_budgets": "0.4"}
+    table = retrained_table([control, row], records, "")
+    assert list(table.columns[1].cells) == [f"-40 %{mark}"]
