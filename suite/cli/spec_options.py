@@ -180,17 +180,19 @@ def with_options(
 
     def decorate(command: Callable[[Spec, RunOptions], int]) -> Callable[..., int]:
         def wrapper(context: typer.Context, **values: Any) -> int:
-            # What was typed, and the defaults of what was not.
             texts = {name: values.pop(name) for name in names}
             options = RunOptions(**values)
+            typed = set()
+            for name in names:
+                source = context.get_parameter_source(name)
+                if source and source.name == "COMMANDLINE":
+                    typed.add(name)
+            # The default of a backbone depends on the task: it is left to the specification.
+            stated = typed | defaults.model_fields_set
+            given = {name: text for name, text in texts.items() if name in stated}
             # Checked also where a file replaces them, so that a wrong option is never silent.
-            spec = spec_from_options(type(defaults), texts)
+            spec = spec_from_options(type(defaults), given)
             if options.config:
-                typed = set()
-                for name in names:
-                    source = context.get_parameter_source(name)
-                    if source and source.name == "COMMANDLINE":
-                        typed.add(name)
                 spec = settled(with_file(spec, options.config, typed))
             if not isinstance(spec, RunSpec):
                 return command(spec, options)

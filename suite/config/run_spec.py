@@ -40,13 +40,10 @@ def with_segmenter(values: Any, field: str = "backbones") -> Any:
 
     They name backbones in this `field`: several, or one.
     """
-    # One that was named is never replaced.
-    if not isinstance(values, dict) or values.get("task") != "segmentation":
+    # One that was named is never replaced, not even by the name of the usual one.
+    if not isinstance(values, dict) or values.get("task") != "segmentation" or field in values:
         return values
-    given = values.get(field, CLASSIFIER)
-    if given == CLASSIFIER or (not isinstance(given, str) and tuple(given) == (CLASSIFIER,)):
-        return {**values, field: (SEGMENTER,) if field == "backbones" else SEGMENTER}
-    return values
+    return {**values, field: (SEGMENTER,) if field == "backbones" else SEGMENTER}
 
 
 class Specification(BaseModel):

@@ -145,6 +145,6 @@ def with_file(base: Spec, path: Path, keep: Collection[str]) -> Spec:
         stored = build(type(base), values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    # The file calls the version of its form by its alias.
-    names = {"version" if name == "schema" else name for name in values}
-    return base.model_copy(update={name: getattr(stored, name) for name in names - set(keep)})
+    # Also the backbone that the file's task brings, where the file names none.
+    names = stored.model_fields_set - set(keep)
+    return base.model_copy(update={name: getattr(stored, name) for name in names})

@@ -100,7 +100,8 @@ def combinations(base: RunSpec, sweep: Mapping[str, Sequence[Any]]) -> list[tupl
     Combinations with equal settings are one. UserError names the combination that cannot be.
     """
     labels: dict[RunSpec, str] = {}
-    settings = base.model_dump(by_alias=False, exclude={"version"})
+    # What nobody set may depend on what is swept: the usual backbone is one of the task.
+    settings = base.model_dump(by_alias=False, exclude={"version"}, exclude_unset=True)
     for chosen in product(*sweep.values()):
         changed = dict(zip(sweep, chosen, strict=True))
         label = " ".join(f"{name}={_shown(value)}" for name, value in changed.items())

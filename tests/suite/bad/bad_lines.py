@@ -29,6 +29,7 @@ LINES = [
     ("compare --images 0", "--images 0: must be a whole number from 1 on, or 'all'"),
     ("compare --images some", "--images some: must be a whole number from 1 on, or 'all'"),
     ("compare --images -3", "--images -3: must be a whole number from 1 on, or 'all'"),
+    ("compare --task segmentation --backbones vim_nano", "vim_nano names the class of an image"),
     ("compare --data fashion-cluter", "did you mean fashion-clutter"),
     ("compare --data imagefolder:/nowhere", "/nowhere"),
     ("compare --split tset", "no split 'tset': did you mean test"),

@@ -11,6 +11,7 @@ from backbones.common.errors import UserError
 from suite.cli.spec_options import options_of, spec_from_options
 from suite.config.run_spec import RunSpec, Specification
 from suite.config.spec_file import build, build_spec, read_spec, to_yaml, with_file
+from suite.config.sweep import combinations
 from suite.plan.ablation_axes import AXES
 from suite.sensitivity.spec import SensitivitySpec
 from suite.system.hardware import check_precision, pick_device, set_products, set_threads
@@ -258,8 +259,9 @@ def test_segmentation_has_a_backbone_with_such_a_head(
         return {field: (name,) if several else name}
 
     assert backbone() == "vim_nano"
-    assert backbone(task="segmentation") == backbone(task="segmentation", **named("vim_nano"))
     assert backbone(task="segmentation") == "vim_nano_conv"
+    # one that was named is refused where it is opened, and never another one in its place
+    assert backbone(task="segmentation", **named("vim_nano")) == "vim_nano"
     assert backbone(task="segmentation", **named("deit_nano_conv")) == "deit_nano_conv"
     # A folder is named after the settings, so that both of them are the same run.
     digests = [
@@ -267,3 +269,12 @@ def test_segmentation_has_a_backbone_with_such_a_head(
         for more in ({}, named("vim_nano_conv"))
     ]
     assert digests[0] == digests[1]
+
+
+def test_a_backbone_that_nobody_named_is_one_of_the_task(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("task: segmentation\n")
+    assert with_file(RunSpec(), path, ()).backbones == ("vim_nano_conv",)
+    assert with_file(RunSpec(), path, ("backbones",)).backbones == ("vim_nano",)
+    both = combinations(RunSpec(), {"task": ["classification", "segmentation"]})
+    assert [spec.backbones for _, spec in both] == [("vim_nano",), ("vim_nano_conv",)]
