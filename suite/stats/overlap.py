@@ -202,15 +202,20 @@ class PairedOverlaps:
         return Spread(float(low), float(high))
 
     def corrected(self, p: float, alpha: float) -> Spread:
-        """The spread at level 1 - `alpha`, with zero in it unless the test rejects at `alpha`.
+        """The spread at level 1 - `alpha`, with zero in it exactly where a test of `p` allows it.
 
-        Where the bootstrap disagrees with the test on which side of zero the difference lies, the
-        end next to zero becomes zero.
+        It is extended to zero where the test does not reject, and ends before zero where it does;
+        so that of a smaller `alpha` contains that of a larger one. A range over seeds may hold zero
+        although the test rejects it.
         """
         spread = self.spread(alpha)
-        crosses = spread.low <= 0 <= spread.high
-        rejected = p < alpha
-        if rejected != crosses or spread.kind == "range":
+        if p >= alpha:
+            return replace(spread, low=min(spread.low, 0.0), high=max(spread.high, 0.0))
+        if spread.kind == "range":
             return spread
-        ahead = spread.low + spread.high > 0
-        return replace(spread, low=0.0) if ahead else replace(spread, high=0.0)
+        # Mean IoU has no smallest step, as accuracy has one image.
+        step = float(np.finfo(float).tiny)
+        ones, others = (mean_iou(side.sum(axis=1)).mean() for side in (self.first, self.second))
+        if ones > others:
+            return replace(spread, low=max(spread.low, step))
+        return replace(spread, high=min(spread.high, -step))

@@ -96,33 +96,21 @@ def bootstrap(first: Bits, second: Bits, alpha: float = 0.05, seed: int = 0) -> 
 def corrected_interval(first: Bits, second: Bits, p: float, alpha: float) -> Spread:
     """Interval of the difference of hits (S, n) and (T, n) that agrees with the test at `alpha`.
 
-    `bootstrap` at level 1 - `alpha`, p being `sign_flip`'s. Where resampling and the exact test
-    disagree on which side of zero the difference lies, the end next to zero is the test's: of one
-    seed each the end of Clopper and Pearson's interval for the share of discordant images that
-    favour the first, given their number; of several zero itself, which the test does not reject.
-    An interval over several seeds may hold zero although the test, which is about these seeds
-    alone, rejects it.
+    `bootstrap` at level 1 - `alpha`, p being `sign_flip`'s. Where the test does not reject, the
+    interval is extended to zero unless it holds it. Where the test rejects, with one seed each, it
+    ends at least one image before zero, which is the smallest difference that resampling can give.
+    So the interval of a smaller `alpha` contains that of a larger one. An interval over several
+    seeds may hold zero although the test, which is about these seeds alone, rejects it.
     """
     spread = bootstrap(first, second, alpha)
-    crosses = spread.low <= 0 <= spread.high
-    rejected = p < alpha
-    if rejected != crosses or (rejected and len(first) * len(second) > 1):
+    if p >= alpha:
+        return replace(spread, low=min(spread.low, 0.0), high=max(spread.high, 0.0))
+    if len(first) * len(second) > 1:
         return spread
-    low, high = 0.0, 0.0
-    if len(first) == len(second) == 1:
-        favour, discordant = int((first & ~second).sum()), int((first != second).sum())
-        share = _share_interval(favour, discordant, alpha)
-        low, high = ((2 * end - 1) * discordant / first.shape[1] for end in share)
-    ahead = first.mean() > second.mean()
-    return replace(spread, low=low) if ahead else replace(spread, high=high)
-
-
-@lru_cache(KNOWN)
-def _share_interval(favour: int, discordant: int, alpha: float) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    low, high = binomtest(favour, discordant).proportion_ci(1 - alpha)
-    return float(low), float(high)
+    image = 1 / first.shape[1]
+    if first.mean() > second.mean():
+        return replace(spread, low=max(spread.low, image))
+    return replace(spread, high=min(spread.high, -image))
 
 
 def _images_only(first: Bits, second: Bits, alpha: float, seed: int) -> Spread:

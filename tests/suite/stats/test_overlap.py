@@ -132,6 +132,22 @@ def test_interval_and_test_agree_whatever_the_level() -> None:
             assert row.significant == (row.p_holm is not None and row.p_holm < 0.05)
 
 
+@pytest.mark.parametrize("seeds", [(9,), (9, 10, 11)])
+def test_a_corrected_interval_contains_the_uncorrected_one(seeds: tuple[int, ...]) -> None:
+    one = outcomes("a", 0.30)
+    for wrong in (0.31, 0.33, 0.35, 0.37):
+        pairing = outcomes("b", wrong, seeds=seeds).paired(one)
+        # also a test that contradicts the interval
+        for p in (pairing.p, 0.04, 0.004):
+            inner = pairing.corrected(p, 0.05)
+            for level in (0.05, 0.03, 0.01, 0.002):
+                spread = pairing.corrected(p, level)
+                assert spread.low <= inner.low <= inner.high <= spread.high
+                holds = spread.low <= 0 <= spread.high
+                assert holds == (p >= level) or (spread.kind == "range" and holds)
+                inner = spread
+
+
 def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     """Of methods apart by it in the mean, the normal test at 5 % finds about four in five."""
     pairing = outcomes("a", 0.3).paired(outcomes("b", 0.4))

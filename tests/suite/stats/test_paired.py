@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from suite.stats.paired import DRAWS, bootstrap, mean_over_images, sign_flip
+from suite.stats.paired import DRAWS, bootstrap, corrected_interval, mean_over_images, sign_flip
 
 Bits = NDArray[np.bool_]
 
@@ -151,6 +151,45 @@ def test_mcnemar_keeps_its_level() -> None:
     draws = np.random.default_rng(6).choice(3, size=(2000, 200), p=[0.1, 0.1, 0.8])
     rejected = np.mean([mcnemar(row == 0, row == 1) < 0.05 for row in draws])
     assert 0.01 < rejected < 0.05 + 3 * (0.05 * 0.95 / 2000) ** 0.5
+
+
+LEVELS = (0.05, 0.025, 0.01, 0.05 / 6, 0.002)
+
+
+@pytest.mark.parametrize("images", [14, 40])
+def test_a_corrected_interval_contains_the_uncorrected_one(images: int) -> None:
+    """Every split of up to 14 discordant images: nested over levels, at each as the test says."""
+    for favour, against in product(range(15), repeat=2):
+        if favour + against > 14:
+            continue
+        first, second = np.zeros((2, 1, images), dtype=bool)
+        first[0, :favour] = True
+        second[0, favour : favour + against] = True
+        p = mcnemar(first[0], second[0])
+        inner = corrected_interval(first, second, p, LEVELS[0])
+        for level in LEVELS:
+            spread = corrected_interval(first, second, p, level)
+            counts = favour, against, level
+            assert spread.low <= inner.low <= inner.high <= spread.high, counts
+            assert (spread.low <= 0 <= spread.high) == (p >= level), counts
+            assert spread.low <= (favour - against) / images <= spread.high, counts
+            inner = spread
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([1, 2, 5]), st.integers(8, 30), st.integers(0, 2**32 - 1))
+def test_a_corrected_interval_over_seeds_contains_the_uncorrected_one(
+    seeds: int, images: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.random((seeds, images)) < 0.8, rng.random((1, images)) < 0.5
+    p = sign_flip(first, second)
+    inner = corrected_interval(first, second, p, LEVELS[0])
+    for level in LEVELS:
+        spread = corrected_interval(first, second, p, level)
+        assert spread.low <= inner.low <= inner.high <= spread.high
+        assert p < level or spread.low <= 0 <= spread.high
+        inner = spread
 
 
 def test_the_interval_is_that_of_the_mean() -> None:
