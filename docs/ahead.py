@@ -111,7 +111,7 @@ def draw() -> None:
         labels += [row["reference"] for row in rows]
         words = f"{reading_name(claim.backbone)}, −{budget_name(claim.budget)}"
         panels.append(Panel(words, [lead_of(row) for row in rows]))
-    of_what = f"each other method by {OWN}, points of top-1"
+    of_what = f"every other method by {OWN}, points of top-1"
     figure = leads_figure(panels, looks(list(dict.fromkeys(labels))), "", of_what, WIDTH)
     figure.savefig(FIGURE, dpi=160)
 

@@ -1,4 +1,4 @@
-"""Figures of leads: each method over the best blind baseline, or one method over each other."""
+"""Figures of leads: each method over the best blind baseline, or one over every other method."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lead_figure(
 def ahead_figure(
     rows: pd.DataFrame, looks: Looks, title: str, metric: Metric, width: float
 ) -> Figure:
-    """Draw how far a method is ahead of each other one, with paired 95 % intervals.
+    """Draw how far a method is ahead of every other one, with paired 95 % intervals.
 
     `rows` are those of one backbone in the table ``ahead``; a panel a budget, and a line for each
     other method and the smaller image. Filled marks are of leads that the test shows.
@@ -63,7 +63,7 @@ def ahead_figure(
         name, top1 = title_of(str(first["label"]), looks), 100 * first["top1"]
         words = f"−{budget_name(float(str(budget)))}, {name}: {top1:.1f} %"
         panels.append(Panel(words, leads))
-    return leads_figure(panels, looks, title, f"each other method, {points_of(metric)}", width)
+    return leads_figure(panels, looks, title, f"every other method, {points_of(metric)}", width)
 
 
 def lead_of(row: Mapping[Any, Any]) -> LeadOverBaseline:

@@ -11,7 +11,7 @@ from reports.figures.lead import ahead_figure
 from reports.formatting import budget_name, interval, p_value, points
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
-from suite.stats.ahead import claim_words
+from suite.stats.ahead import SMALLER, claim_words
 from suite.stats.correctness import counted
 
 NEEDS = stored("ahead", "ahead_of_each")
@@ -29,10 +29,12 @@ HEADS = {
 TEXTS = {"backbone", "reference", "p"}
 READING = (
     "At each budget of each backbone the method has to be ahead of all others of the same FLOPs, "
-    "or of more, each at its own setting: the largest of the paired tests' p is the p of "
-    "that, without correction for their number, and Holm's correction is over budgets and "
-    "backbones. Intervals are paired, of 95 %, and not corrected. Methods of fewer FLOPs are not "
-    "tested, and a smaller image is no method that has to be beaten."
+    "or of more, each at its own setting. The p of that is the largest p of the paired tests, "
+    "without correction for their number; but where another method keeps as much or more, it is 1 "
+    "by rule, since a two-sided test of what is no lead cannot show one. Holm's correction is over "
+    "budgets and backbones. Intervals are paired, of 95 %, and not corrected. Methods of fewer "
+    "FLOPs are not tested. A smaller image is no rival: it stands apart, as a reference without a "
+    "test wherever its FLOPs are others."
 )
 
 
@@ -46,10 +48,10 @@ def section(report: ReportData, frames: Frames) -> Section:
     return Section(
         key="ahead",
         part="answer",
-        title=f"Is {name} ahead of each other method?",
+        title=f"Is {name} ahead of every other method?",
         sentence=claim_words(claims, report.title),
         figures=tuple(figures),
-        tables=(_table(rows, report.run.metric.title),),
+        tables=_tables(rows, report.run.metric.title),
         notes=(*(_sentence(report, row) for row in claims), READING),
     )
 
@@ -61,9 +63,9 @@ def _figure(report: ReportData, backbone: str, rows: pd.DataFrame) -> Drawing:
     return Drawing(
         f"ahead-{report.backbones.index(backbone)}" if several else "ahead",
         partial(ahead_figure, rows, report.looks, title, metric),
-        f"{metric.title} of {label} less that of each other method at the same budget, with "
+        f"{metric.title} of {label} less that of every other method at the same budget, with "
         "paired 95 % intervals; filled where the test shows the lead.",
-        f"How far {label} is ahead of each other method on {backbone}, a line each.",
+        f"How far {label} is ahead of every other method on {backbone}, a line each.",
         backbone=backbone,
     )
 
@@ -79,9 +81,19 @@ def _sentence(report: ReportData, row: dict[Any, Any]) -> str:
     )
 
 
-def _table(rows: pd.DataFrame, metric: str) -> Table:
-    heads = {name: head.format(metric=metric) for name, head in HEADS.items()}
+def _tables(rows: pd.DataFrame, metric: str) -> tuple[Table, ...]:
+    """The leads over all rivals, and apart from them those over a smaller image."""
+    less = f"{metric} of {rows['label'].iloc[0]} less that of"
+    image = rows["reference"] == SMALLER
+    tables = [_table("ahead", f"{less} every other method.", rows[~image], metric)]
+    if image.any():
+        caption = f"{less} a smaller image, which is no rival: tested only at the same FLOPs."
+        tables.append(_table("ahead_smaller", caption, rows[image], metric))
+    return tuple(tables)
+
+
+def _table(name: str, caption: str, rows: pd.DataFrame, metric: str) -> Table:
+    heads = {column: head.format(metric=metric) for column, head in HEADS.items()}
     shares = set(HEADS) - TEXTS
     frame = scaled_table(rows, heads, shares)
-    caption = f"{metric} of {rows['label'].iloc[0]} less that of each other method."
-    return Table("ahead", caption, frame, {heads[name]: 1 for name in shares})
+    return Table(name, caption, frame, {heads[column]: 1 for column in shares})

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from suite.analysis.statistics import BackboneStatistics, BudgetStatistics
-from suite.stats.ahead import Contest, claim_row, claims, lead_rows
+from suite.stats.ahead import SMALLER, Contest, claim_row, claims, lead_rows
 from suite.store.schema import TABLES, CellRecord
 
 FEWEST = 3  # rivals: a pair, or two pairs, are in the table of statistics
-SMALLER = "downsample"
 
 
 def ahead_tables(

@@ -1,4 +1,4 @@
-"""Whether one method is ahead of each of its rivals, at every budget of every backbone.
+"""Whether one method is ahead of every one of its rivals, at every budget of every backbone.
 
 At one budget all rivals must be beaten, so that the largest of their p is the p of the claim and
 none is corrected for their number (an intersection-union test: Berger 1982). A rival that does more
@@ -15,6 +15,8 @@ from typing import Any
 from suite.stats.compare import ALPHA, Comparison, compare
 from suite.stats.correctness import Outcomes
 from suite.stats.single import holm
+
+SMALLER = "downsample"  # the method that is the dense model on a smaller image
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Claim:
     """That a method is ahead of each of its rivals, at one budget of one backbone.
 
     ``each``         the lead over each rival, the best first, with 95 % intervals, not corrected
-    ``smaller``      the lead over a smaller image, likewise; None without one
+    ``smaller``      the lead over a smaller image, tested only where its FLOPs are the same; None
+                     without one
     ``rivals``       rivals of no less work, over which the claim is
     ``p``            the largest of theirs, 1 where the method is not ahead
     ``p_holm``       after Holm's correction over ``comparisons`` claims
@@ -77,7 +80,7 @@ def claims(contests: Sequence[Contest]) -> list[Claim]:
         p_values = [row.p if row.difference > 0 else 1.0 for row in each if row.p is not None]
         if p_values:
             image = contest.smaller
-            smaller = compare(contest.method, image, more_work=True) if image else None
+            smaller = compare(contest.method, image) if image else None
             label = contest.method.label
             place = contest.backbone, contest.budget, label
             found.append(Claim(*place, each, smaller, len(p_values), max(p_values)))
@@ -132,7 +135,7 @@ def lead_rows(claim: Claim) -> list[dict[str, Any]]:
 
 
 def claim_words(rows: Sequence[Mapping[Any, Any]], called: Callable[[str], str] = str) -> str:
-    """Where a method is shown to be ahead of each other method, in a line.
+    """Where a method is shown to be ahead of every other method, in a line.
 
     `rows` are those of the table ``ahead_of_each``; `called` gives what a method is called.
     """
@@ -140,8 +143,8 @@ def claim_words(rows: Sequence[Mapping[Any, Any]], called: Callable[[str], str] 
     shown = [place(row) for row in rows if row["significant"]]
     missed = [place(row) for row in rows if not row["significant"]]
     if not shown:
-        return f"{label} is not shown to be ahead of each other method anywhere."
-    words = f"{label} is shown to be ahead of each other method at {', '.join(shown)}"
+        return f"{label} is not shown to be ahead of every other method anywhere."
+    words = f"{label} is shown to be ahead of every other method at {', '.join(shown)}"
     return f"{words}; not at {', '.join(missed)}." if missed else f"{words}."
 
 

@@ -627,7 +627,8 @@ TABLES = {
     ),
     "ahead_of_each": _table(
         "the first method that was named, less the best of the others at one budget; `p` is the "
-        "largest of all others, each of which it has to be ahead of",
+        "largest of all others, each of which it has to be ahead of, and 1 where one keeps as "
+        "much or more",
         f"backbone budget label reference {DIFFERENCE} p p_holm comparisons significant methods "
         "images",
     ),

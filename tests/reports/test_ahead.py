@@ -10,6 +10,7 @@ import pytest
 import reports
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.lead import ahead_figure
+from reports.sections import ahead
 from reports.style import looks
 from suite.stats.metric import TOP1
 from suite.store.schema import TABLES
@@ -70,12 +71,13 @@ def test_the_page_answers_whether_it_is_ahead(fresh: Callable[[], Path]) -> None
     folder = fresh()
     # The run has no smaller image.
     table = rows()
-    table[table["reference"] != "downsample"].to_parquet(folder / "analyses" / "ahead.parquet")
+    table = table[table["reference"] != "downsample"]
+    table.to_parquet(folder / "analyses" / "ahead.parquet")
     claims().to_parquet(folder / "analyses" / "ahead_of_each.parquet")
     text = reports.build(folder).read_text().replace("\u00a0", " ").replace("\u2212", "-")
-    assert "Is MTR ahead of each other method?" in text
+    assert "Is MTR ahead of every other method?" in text
     answer = (
-        "MTR is shown to be ahead of each other method at -20 % on vim_nano; not at -40 % on "
+        "MTR is shown to be ahead of every other method at -20 % on vim_nano; not at -40 % on "
         "vim_nano."
     )
     assert text.count(answer) >= 1
@@ -84,3 +86,12 @@ def test_the_page_answers_whether_it_is_ahead(fresh: Callable[[], Path]) -> None
         "[+1.0, +5.0]; p of all others 0.001, corrected 0.002." in text
     )
     assert "Ahead by, points" in text
+    assert "where another method keeps as much or more, it is 1 by rule" in text
+
+
+def test_a_smaller_image_stands_apart_from_the_rivals() -> None:
+    rivals, smaller = ahead._tables(rows(), "Top-1")
+    assert set(rivals.frame["Other method"]) == {"tome", "evit"}
+    assert set(smaller.frame["Other method"]) == {"downsample"}
+    assert smaller.frame["p"].isna().all()
+    assert "no rival" in smaller.caption

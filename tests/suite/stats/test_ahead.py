@@ -1,4 +1,4 @@
-"""The claim that a method is ahead of each other one, against plain sums over coin flips."""
+"""The claim that a method is ahead of every other one, against plain sums over coin flips."""
 
 from fractions import Fraction
 from math import comb
@@ -93,6 +93,17 @@ def test_a_rival_that_does_more_work_has_to_be_beaten_too() -> None:
     assert (claim.rivals, claim.best.reference, claim.p, claim.shown) == (2, "storm", 1.0, False)
 
 
+def test_a_smaller_image_is_tested_at_the_same_flops_alone() -> None:
+    own, rival = hits("own", 0.9, 1), hits("a", 0.7, 2)
+    tested = []
+    for removed in (0.35, 0.4, 0.45):
+        image = hits("downsample", 0.8, 3, removed)
+        (claim,) = claims([Contest("net", 0.4, own, [rival], image)])
+        assert claim.smaller is not None
+        tested.append(claim.smaller.p is not None)
+    assert tested == [False, True, False]
+
+
 def test_other_images_are_refused() -> None:
     rival = hits("a", 0.5, 2)
     moved = Hits("a", rival.correct, IMAGES + 1, 0.4)
@@ -109,11 +120,11 @@ def test_words_name_where_it_is_shown_and_where_not() -> None:
     both = [row(claim, True) for claim in found]
     assert (
         claim_words(both)
-        == "own is shown to be ahead of each other method at -40 % on net, -60 % on net."
+        == "own is shown to be ahead of every other method at -40 % on net, -60 % on net."
     )
     one = [both[0], row(found[1], False)]
     assert claim_words(one, str.upper) == (
-        "OWN is shown to be ahead of each other method at -40 % on net; not at -60 % on net."
+        "OWN is shown to be ahead of every other method at -40 % on net; not at -60 % on net."
     )
     none = [row(claim, False) for claim in found]
-    assert claim_words(none) == "own is not shown to be ahead of each other method anywhere."
+    assert claim_words(none) == "own is not shown to be ahead of every other method anywhere."
