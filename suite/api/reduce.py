@@ -26,6 +26,7 @@ from suite.plan.budget import Plan
 from suite.plan.cells import DENSE, REMOVING, Cell
 from suite.plan.layout import at_own_sites, bare_cell, counted_plan, planned_cell
 from suite.plan.loading import check_runs
+from suite.plan.prepare import refuse_undo
 from suite.plan.schedule import ADAPTIVE, check_sites, default_sites, spell
 from suite.plan.settings import one_spelling, resolve
 from suite.plan.tuning import tries_of_weights
@@ -44,9 +45,10 @@ class Reduced(nn.Module):
     """A backbone that runs with fewer tokens; made by `suite.reduce`.
 
     It is called as the model is: ``reduced(images)`` gives logits (B, classes) for normalised
-    images (B, 3, S, S), or clips (B, 3, T, S, S). Its only submodule is the backbone, ``model``,
-    whose weights are shared with the model that was given. Copies, pickles and state dicts
-    (``model.*``) are those of any module.
+    images (B, 3, S, S), or clips (B, 3, T, S, S); of a segmenter those of its head's map, (B,
+    classes, h, w), to be interpolated to the pixels (docs/python.md). Its only submodule is
+    the backbone, ``model``, whose weights are shared with the model that was given. Copies, pickles
+    and state dicts (``model.*``) are those of any module.
 
     ``model``       the backbone, a `backbones.base.Backbone`
     ``method``      text of the method with its options, such as ``mtr[score=b]``
@@ -198,6 +200,8 @@ def reduce(
         raise UserError(f"counts are fixed, and under {ADAPTIVE.name} they are not: leave one out")
     if named.method.kind in OTHER_KINDS:
         raise UserError(f"{named.label} {OTHER_KINDS[named.method.kind]}")
+    if backbone.task != "segmentation":
+        refuse_undo([named], "give a segmenter")
     base = Cell(backbone.name, DENSE, None, seed, None, None, backbone.image_size, context="")
     if counts is None:
         cell = _to_budget(base, named, backbone, spec)

@@ -15,7 +15,7 @@ from backbones.common.errors import UserError
 from backbones.common.labels import data_parts
 from backbones.common.registry import ADDED, BUILT_IN, Registry
 from backbones.common.user_files import digest, in_file, load, source_digest
-from suite.data.base import Dataset, IntArray, Request, TaskName, check_labels
+from suite.data.base import Dataset, IntArray, OtherTaskError, Request, TaskName, check_labels
 from suite.data.plugins import opened
 from suite.data.subset import pictured, stratified
 
@@ -102,17 +102,19 @@ def open_dataset(
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     if dataset.task != task:
-        raise UserError(_without_truth(name, task))
+        raise _without_truth(name, task)
     return dataset
 
 
-def _without_truth(name: str, task: TaskName) -> str:
+def _without_truth(name: str, task: TaskName) -> OtherTaskError:
     """What to say of a data set that has no truth for `task`."""
     if task == "classification":
-        return f"'{name}' has classes of pixels, not of images: add --task segmentation"
-    return (
-        f"'{name}' has no class for each pixel, which segmentation needs: "
-        f"use --data {', '.join(SEGMENTED[:-1])} or {SEGMENTED[-1]}"
+        return OtherTaskError(
+            f"'{name}' has classes of pixels, not of images", "add --task segmentation"
+        )
+    return OtherTaskError(
+        f"'{name}' has no class for each pixel, which segmentation needs",
+        f"use --data {', '.join(SEGMENTED[:-1])} or {SEGMENTED[-1]}",
     )
 
 

@@ -28,6 +28,22 @@ Grid = tuple[int, int]
 Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object
 
 
+# What to say where a segmenter, or masks, are to be trained on.
+NOT_TRAINED = (
+    "segmenters are not trained on your data here; a recipe trains the heads of the bundled ones "
+    "(python -m suite list recipes)"
+)
+
+
+class OtherTaskError(UserError):
+    """Data or a model of the other task: the `problem`, and how to run it all the same."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        """Both are parts of the one line."""
+        self.problem = problem
+        super().__init__(f"{problem}: {mend}")
+
+
 class Seen(NamedTuple):
     """What an image was decoded from.
 
@@ -281,10 +297,13 @@ def check_labels(dataset: Dataset, num_classes: int, fix: str | None = None) -> 
     # Fewer classes are refused too: accuracy over a part of the head would not be comparable.
     if high >= num_classes or len(dataset.classes) != num_classes:
         count = max(high + 1, len(dataset.classes))
-        fix = fix or (
-            f"choose a checkpoint trained on this data, or a data set with its "
-            f"{num_classes} classes"
-        )
+        fitting = f"or a data set with its {num_classes} classes"
+        usual = f"choose a checkpoint trained on this data, {fitting}"
+        if dataset.task == "segmentation":
+            usual = (
+                f"{NOT_TRAINED}: choose weights that were trained on this data elsewhere, {fitting}"
+            )
+        fix = fix or usual
         raise UserError(
             f"'{name}' has {count} class{'' if count == 1 else 'es'} "
             f"but the model's head has {num_classes}: {'; '.join([fix, *dataset.notes])}"

@@ -20,7 +20,7 @@ from backbones.common.naming import with_settings
 from backbones.preprocessing import Inference
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset
-from suite.data.base import Dataset, digest
+from suite.data.base import Dataset, OtherTaskError, digest
 from suite.data.images.sources import CLASSES as GARMENTS
 from suite.data.loading.preprocess import Photographs
 from suite.data.trained_on import training_of
@@ -139,13 +139,13 @@ def check_task(model: Backbone, dataset: Dataset) -> None:
     if model.task == dataset.task:
         return
     if dataset.task == "segmentation":
-        raise UserError(
-            f"{model.name} names the class of an image, and segmentation is of pixels: use a "
-            "backbone with such a head (python -m suite list backbones), or leave --task out"
+        raise OtherTaskError(
+            f"{model.name} names the class of an image, and segmentation is of pixels",
+            "use a backbone with such a head (python -m suite list backbones), or leave --task out",
         )
-    raise UserError(
-        f"{model.name} names the classes of pixels: add --task segmentation, or use its backbone "
-        "without the head"
+    raise OtherTaskError(
+        f"{model.name} names the classes of pixels",
+        "add --task segmentation, or use its backbone without the head",
     )
 
 

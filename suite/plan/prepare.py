@@ -224,13 +224,11 @@ class Prepared:
         return records
 
 
-def refuse_undo(methods: Sequence[MethodSpec]) -> None:
+def refuse_undo(methods: Sequence[MethodSpec], mend: str = "add --task segmentation") -> None:
     """UserError for a method that says how pixels are filled in, of a task without pixels."""
     for method in methods:
         if UNDO in method.options:
-            raise UserError(
-                f"{method}: {UNDO} is of pixels: add --task segmentation, or leave it out"
-            )
+            raise UserError(f"{method}: {UNDO} is of pixels: {mend}, or leave it out")
 
 
 def prepare(

@@ -26,6 +26,7 @@ from suite.retrain.training_data import TrainingData, open_training_data, parted
 from suite.training.augment import NONE
 from suite.training.fine_tune import SMALLEST_CROP, STRONG, check_learns, check_steps
 from suite.training.lesson import NOTHING, Lesson, Reduction
+from suite.training.own_images import of_images_alone
 from suite.training.recipes import Phase, Recipe
 
 TRAINED_UNDER = ("sequence", "image")  # kinds of methods
@@ -120,6 +121,7 @@ class Retraining:
         return digest([state_hash(model), images, reductions, self.spec.distill])
 
 
+@of_images_alone()
 def prepare_retraining(spec: RetrainSpec, folder: Path | None = None) -> Retraining:
     """Open data and models and lay out all trainings; UserError for what cannot be trained.
 

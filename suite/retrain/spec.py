@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from suite.config.run_spec import Budget, RunSpec, positive_or_all
+from suite.data.base import NOT_TRAINED
 
 PUBLISHED_RATE = 2e-5  # of R-MeeTo (arXiv 2412.12496), at PUBLISHED_BATCH images a step
 PUBLISHED_BATCH = 512
@@ -56,7 +57,7 @@ class RetrainSpec(RunSpec):
     @classmethod
     def _of_images(cls, value: Any) -> Any:
         if value != "classification":
-            raise ValueError("weights are retrained on classes of images: leave it out")
+            raise ValueError(f"{NOT_TRAINED}: leave it out")
         return value
 
     @field_validator("train_images", mode="before")

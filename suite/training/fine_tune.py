@@ -21,7 +21,7 @@ from suite.training.augment import NONE, Augmentation
 from suite.training.distributed import ProcessGroup
 from suite.training.first_weights import first_model
 from suite.training.loop import Trainer
-from suite.training.own_images import OwnImages, own_images
+from suite.training.own_images import OwnImages, of_images_alone, own_images
 from suite.training.pictures import Pictures, shrunken
 from suite.training.recipes import Phase, Recipe
 
@@ -138,6 +138,7 @@ class Prepared:
         return f"{self.trainer.work} at {self.trainer.recipe.phases[0].image_size} px"
 
 
+@of_images_alone()
 def prepare(
     wish: FineTuning, device: str, workers: int, kernel: str, group: ProcessGroup
 ) -> Prepared:

@@ -10,6 +10,7 @@ from backbones.checkpoints.published import resolve
 from backbones.checkpoints.source import locate
 from backbones.common.errors import UserError
 from backbones.common.naming import parts, with_settings, without
+from suite.data.base import NOT_TRAINED
 from suite.data.trained_on import training_of
 
 BUNDLED = "bundled"
@@ -41,6 +42,8 @@ def first_model(
     """
     bare, _ = own_weights(backbone)
     model = with_head(bare, len(classes), kernel)
+    if model.task == "segmentation":
+        raise UserError(f"{model.name} names the classes of pixels: {NOT_TRAINED}")
     if model.frames > 1:
         raise UserError(f"{model.name} takes clips: train takes a backbone for images")
     if scratch:

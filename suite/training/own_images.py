@@ -7,7 +7,8 @@ on the same folder leaves them out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
 from suite.data import has_split, open_dataset
-from suite.data.base import UNDIVIDED, Dataset, IntArray, digest
+from suite.data.base import NOT_TRAINED, UNDIVIDED, Dataset, IntArray, OtherTaskError, digest
 from suite.data.subset import scramble
 from suite.data.trained_on import Training, hashes
 
@@ -23,6 +24,15 @@ TRAIN = "train"
 # Splits that tell how well a training went, the first that there is.
 HELD_OUT = ("val", "valid", "validation", "dev", "test")
 SHARE = 0.2  # of the images that are held out where the data have no such split
+
+
+@contextmanager
+def of_images_alone() -> Iterator[None]:
+    """Refuse classes of pixels because nothing is trained on them, not for want of ``--task``."""
+    try:
+        yield
+    except OtherTaskError as error:
+        raise UserError(f"{error.problem}: {NOT_TRAINED}") from None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 import reports
 import suite
+from backbones import create_model
 from backbones.common.errors import UserError
 from reports import export
 from reports.aggregate import audit
@@ -26,10 +27,13 @@ from reports.sections import needed, sections
 from reports.tables import cells_csv, results_csv
 from suite.cli import run as run_cli
 from suite.config.run_spec import RunSpec
-from suite.data import open_dataset
-from suite.data.base import IGNORED
+from suite.data import check_labels, open_dataset
+from suite.data.base import IGNORED, NOT_TRAINED
 from suite.merge.merge import merge
+from suite.plan.loading import check_task
 from suite.plan.prepare import prepare
+from suite.training.first_weights import first_model
+from suite.training.own_images import of_images_alone
 
 Finished = Callable[..., Path]
 Specs = Callable[..., RunSpec]
@@ -127,6 +131,46 @@ def test_a_trace_of_pixels_is_drawn_without_classes(small: Specs) -> None:
     reduced = suite.reduce(model, "delta[undo=zeros]", budget=0.4)
     trace = reduced.trace(torch.zeros(2, 3, model.image_size, model.image_size))
     assert {axes.get_title() for axes in trace.show().axes} == {""}
+
+
+@pytest.mark.usefixtures("small")
+def test_undo_is_refused_of_classes_of_images_and_logits_of_pixels_reach_their_labels() -> None:
+    with pytest.raises(suite.UserError, match="undo is of pixels: give a segmenter, or leave"):
+        suite.reduce(create_model("vim_mini"), "delta[undo=zeros]", budget=0.4)
+    # as docs/python.md has it
+    segmenter = suite.reduce(create_model("vim_mini_linear"), "delta[undo=bilinear]", budget=0.4)
+    images, labels, _ = suite.images(segmenter, 4, data="blots")
+    logits = segmenter(images)
+    assert logits.shape[-2:] != labels.shape[-2:]
+    logits = torch.nn.functional.interpolate(logits, labels.shape[-2:], mode="bilinear")
+    assert (logits.argmax(1) == labels).shape == labels.shape
+
+
+@pytest.mark.usefixtures("small")
+def test_that_nothing_is_trained_on_pixels_is_said_wherever_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in ("images", "masks"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        Image.new("L", (40, 40), 1).save(tmp_path / "own" / kind / "a.png")
+    (tmp_path / "own" / "classes.txt").write_text("a\nb\n")
+    for line in (
+        "train --backbone vim_mini --from-scratch --data masks:own",
+        "retrain --backbones vim_mini --checkpoint random --data masks:own --methods mtr",
+        "retrain --task segmentation",
+    ):
+        assert run_cli(line.split()) == 2
+        (said,) = capsys.readouterr().err.strip().splitlines()
+        assert NOT_TRAINED in said and "add --task" not in said, line
+    with pytest.raises(
+        suite.UserError, match="segmenters are not trained.*trained on this data el"
+    ):
+        check_labels(open_dataset("masks:own", task="segmentation"), 3)
+    with pytest.raises(suite.UserError, match="segmenters are not trained"), of_images_alone():
+        check_task(create_model("vim_mini_linear"), open_dataset("blots"))
+    with pytest.raises(suite.UserError, match="segmenters are not trained"):
+        first_model("vim_mini_linear", ("a", "b"), scratch=True)
 
 
 def decoded(png: bytes) -> NDArray[np.uint8]:
