@@ -300,9 +300,7 @@ def check_labels(dataset: Dataset, num_classes: int, fix: str | None = None) -> 
         fitting = f"or a data set with its {num_classes} classes"
         usual = f"choose a checkpoint trained on this data, {fitting}"
         if dataset.task == "segmentation":
-            usual = (
-                f"{NOT_TRAINED}: choose weights that were trained on this data elsewhere, {fitting}"
-            )
+            usual = f"{NOT_TRAINED}: choose weights trained on this data elsewhere, {fitting}"
         fix = fix or usual
         raise UserError(
             f"'{name}' has {count} class{'' if count == 1 else 'es'} "
