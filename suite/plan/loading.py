@@ -85,6 +85,14 @@ def seen_by(
     return shown or samples
 
 
+def shown_as_usual(
+    model: Backbone, dataset: Dataset, inference: Literal["published"] | Inference
+) -> bool:
+    """Whether the model sees the same of each picture as under `tune`, which shows the usual."""
+    shown = seen_by(model, dataset, inference)
+    return shown.inference == seen_by(model, dataset, "published").inference
+
+
 def _data_key(spec: RunSpec) -> tuple[str | None, ...]:
     return spec.data, spec.split, spec.source, spec.views, spec.task
 

@@ -28,7 +28,7 @@ from suite.plan.delta_spread import SiteChoice, at_sites, choose_sites, stored_s
 from suite.plan.further import further_cells
 from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
-from suite.plan.loading import Opened, context_of, seen_by, weights_hash
+from suite.plan.loading import Opened, context_of, seen_by, shown_as_usual, weights_hash
 from suite.plan.rectangles import mean_work, without_adaptive
 from suite.plan.settings import Chosen, one_spelling
 from suite.plan.smaller import smaller_models, with_smaller
@@ -274,7 +274,14 @@ def prepare(
         models[name] = opened.model(texts.get(name, name), spec, device, dtype)
         if name not in spec.named:
             continue
-        table = find_tries(spec, name, weights_hash(models[name]), dataset)
+        table = None
+        if shown_as_usual(models[name], dataset, spec.inference):
+            table = find_tries(spec, name, weights_hash(models[name]), dataset)
+        elif spec.tries:
+            raise UserError(
+                f"--tries {Path(spec.tries).name}: they are of other images than --inference "
+                f"{spec.inference} shows {name}: leave out one of the two"
+            )
         if table:
             tries[name] = table
         variants, blind = methods[len(named) :], blind_on(models[name])

@@ -6,6 +6,7 @@ from backbones.common.labels import data_label
 from methods.spec import MethodSpec
 from suite.plan.further import unanswered
 from suite.plan.layout import incompatibility
+from suite.plan.loading import shown_as_usual
 from suite.plan.prepare import Prepared
 from suite.plan.settings import TUNED, Resolved
 from suite.plan.tuning_commands import tune_command
@@ -96,6 +97,10 @@ def _to_tune(prepared: Prepared, backbone: str) -> list[str]:
     """The methods to tune, as `tune` takes them; none if no tuning would change a setting."""
     asked, blind = prepared.settings[backbone].methods, prepared.settings[backbone].blind
     can = [pair for pair in _following(prepared, backbone) if pair[0].method.kind == "sequence"]
+    # `tune` shows pictures as usual: its tries would be of other images.
+    shown = prepared.spec.inference
+    if not shown_as_usual(prepared.models[backbone], prepared.dataset, shown):
+        return []
     if all(one.tuned or _is_tried(method, prepared, backbone) for method, one in can):
         return []
     # All of them, since a comparison reads one table. `tune` adds the blind baselines by itself.

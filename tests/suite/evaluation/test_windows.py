@@ -23,6 +23,7 @@ from suite.data.loading.decode import MAX_ASPECT
 from suite.evaluation.runner import evaluate_shard, shrink
 from suite.plan.notes import notes_on_windows
 from suite.plan.prepare import Prepared, prepare
+from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.confusion import matrix_miou, summed
 from suite.store.results import differing
 from suite.store.schema import SEGMENTATION
@@ -167,6 +168,24 @@ def test_a_published_segmenter_slides(
     # of data that a model sees whole nothing is left to slide over
     spec = small(task="segmentation", backbones=(NAME,), methods=("tome",), baselines=False)
     assert prepare(spec).samples(NAME) == 30
+
+
+def test_tries_on_centres_are_none_on_windows(
+    small: Specs, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "suite.plan.prepare.find_tries", lambda spec, *_: asked.append(spec.inference)
+    )
+    hints = {}
+    for inference in ("centre", "slide"):
+        tuned = {"methods": ("tome",), "inference": inference, "schedule": "tuned"}
+        notes = notes_on_settings(planned(small, pictures, **tuned))
+        hints[inference] = any(note.startswith("to tune:") for note in notes)
+    assert asked == ["centre"]
+    assert hints == {"centre": True, "slide": False}
+    with pytest.raises(UserError, match="of other images than --inference slide shows"):
+        planned(small, pictures, methods=("tome",), inference="slide", tries="any")
 
 
 def test_data_that_are_seen_whole_have_no_windows(small: Specs) -> None:
