@@ -158,13 +158,17 @@ class Backbone(nn.Module):
         other.pos_embed = positions
         return other
 
-    def on_rectangle(self, height: int, width: int) -> Self:
-        """The same weights for images of `height` x `width` pixels; UserError if it takes none."""
+    def check_rectangles(self) -> None:
+        """UserError unless the model takes images that are no squares."""
         if not self.takes_rectangles:
             raise UserError(
                 f"{self.name} takes squares alone, and whole pictures are none: use --inference "
                 "slide"
             )
+
+    def on_rectangle(self, height: int, width: int) -> Self:
+        """The same weights for images of `height` x `width` pixels; UserError if it takes none."""
+        self.check_rectangles()
         other = copy.copy(self)
         other.picture = height, width
         return other

@@ -137,8 +137,8 @@ def _with_cells(folder: Path) -> Run:
     # One that is not finished is refused for that.
     load(folder, sections.needed())
     raise UserError(
-        f"'{folder}' is finished and has tables, no cells to export: `python -m suite report "
-        f"{folder}` writes them to {folder / 'report' / 'tables'}"
+        f"'{folder}' has no cells, but tables of its own: `python -m suite report {folder}` writes "
+        f"these to {folder / 'report' / 'tables'}"
     )
 
 

@@ -157,6 +157,7 @@ class Segmenter(Backbone):
 
     def on_rectangle(self, height: int, width: int) -> Self:
         """The same weights for images of `height` x `width` pixels, if the body takes them."""
+        self.check_rectangles()
         other = copy.copy(self)
         other._modules = dict(self._modules)
         other.backbone = self.backbone.on_rectangle(height, width)

@@ -66,6 +66,12 @@ class Specification(BaseModel):
                 raise ValueError("must be written in UTF-8: rename the file")
         return value
 
+    # Of those that have images.
+    @field_validator("images", mode="before", check_fields=False)
+    @classmethod
+    def _positive_or_all(cls, value: Any) -> Any:
+        return positive_or_all(value)
+
     def digest(self) -> str:
         """Short hash of all settings, for the default name of the run."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
@@ -159,11 +165,6 @@ class RunSpec(Specification):
     @classmethod
     def _backbone_of_task(cls, values: Any) -> Any:
         return with_segmenter(values)
-
-    @field_validator("images", mode="before")
-    @classmethod
-    def _positive_or_all(cls, value: Any) -> Any:
-        return positive_or_all(value)
 
     @field_validator("sites", mode="before")
     @classmethod

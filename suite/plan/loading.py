@@ -76,8 +76,8 @@ def seen_by(
         )
     if shown is None and inference != "published":
         raise UserError(
-            f"the {dataset.kind} of '{dataset.name}' are no pictures of other sizes than a model "
-            "takes, which sees all of them: leave --inference out"
+            f"a model sees each of the {dataset.kind} of '{dataset.name}' whole already: leave "
+            "--inference out"
         )
     if shown is not None and mode == "whole":
         # refuses rectangles where they cannot be taken

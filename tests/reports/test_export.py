@@ -230,7 +230,7 @@ def test_a_run_without_cells_says_where_its_tables_are(
     words.to_parquet(folder / "analyses" / "bench_words.parquet")
     with pytest.raises(
         UserError,
-        match=rf"no cells to export: .*report {folder}` writes them to {folder}/report/tabl",
+        match=rf"no cells, but tables of its own: .*report {folder}` writes these to {folder}/repor",
     ):
         exported([folder], form, images)
 

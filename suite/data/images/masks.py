@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from backbones.common.errors import UserError, printable
 from backbones.dense.windows import Layout, usual_stride
@@ -291,6 +291,9 @@ def decode_mask(content: bytes, name: str) -> NDArray[np.integer]:
             values = np.asarray(picture)
     except UserError:
         raise
+    except UnidentifiedImageError as error:
+        # It names the object in memory.
+        raise UserError(f"{name} is no PNG: write the mask again") from error
     except Exception as error:  # as in `suite.data.loading.decode.decode`
         raise UserError(
             f"{name} is no sound PNG ({one_line(error)}): write the mask again"
@@ -324,8 +327,9 @@ def read_classes(path: Path) -> list[str]:
     try:
         names = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
-            f"{path} cannot be read ({one_line(error)}): write the name of each class on a line of "
+            f"{path} cannot be read ({reason}): write the name of each class on a line of "
             "its own, that of value 0 first"
         ) from error
     named = [name.strip() for name in names if name.strip()]

@@ -190,7 +190,7 @@ def test_tries_on_centres_are_none_on_windows(
 
 def test_data_that_are_seen_whole_have_no_windows(small: Specs) -> None:
     spec = small(task="segmentation", backbones=(NAME,), methods=("tome",), inference="slide")
-    with pytest.raises(UserError, match="the images of 'blots' are no pictures of other sizes"):
+    with pytest.raises(UserError, match="sees each of the images of 'blots' whole already"):
         prepare(spec)
 
 

@@ -178,6 +178,7 @@ def of_no_class(mask: Path) -> None:
         (smaller, "has 20x30 pixels and its image 40x40: make both one size"),
         (out_of_range, "has the value 3, which is no class: its 3 classes are the values 0 to 2"),
         (torn, "is no sound PNG"),
+        (lambda path: path.write_bytes(b"GIF89a"), "is no PNG: write the mask again$"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_one_line(
@@ -219,7 +220,10 @@ def test_files_that_are_missing_are_one_line(tmp_path: Path, ade20k: Path) -> No
     with pytest.raises(UserError, match="names 1 classes: name 2 to 255"):
         segmented(f"masks:{root}")
     (root / "classes.txt").unlink()
-    with pytest.raises(UserError, match=r"classes.txt cannot be read .*: write the name of each"):
+    with pytest.raises(
+        UserError,
+        match=r"classes.txt cannot be read \(No such file or directory\): write the name of each",
+    ):
         segmented(f"masks:{root}")
     (root / "masks").rename(root / "labels")
     with pytest.raises(UserError, match="has no folder 'masks'"):
