@@ -23,6 +23,7 @@ from reports.formatting import fold, percent
 from reports.run import Row
 from reports.style import INK, KNOWN, SOFT, Looks, title_of
 from suite.stats.correctness import sample_name
+from suite.stats.speed_words import ONE_ROUND
 
 PLACE = ["backbone", "precision", "batch"]
 KINDS = {
@@ -89,7 +90,7 @@ def speedup_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
                 bars: Style = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
                 axes.errorbar(removed, speedup, ends, **bars)
                 axes.plot(removed, speedup, label=fold(look.title, 30), zorder=3, **stroke(look))
-                lost = line["verdict"] != "faster"
+                lost = ~line["verdict"].isin(["faster", ONE_ROUND])
                 axes.plot(removed[lost], speedup[lost], label="_lost", zorder=4, **RING)
             axes.set_title(place_name(*key))
             axes.set_xlabel("FLOPs removed, %")

@@ -144,11 +144,15 @@ def _table(rows: pd.DataFrame) -> Table:
     # One measurement is made on one machine, with as many threads and rounds for all cells.
     first = rows.iloc[0]
     samples = " or ".join(dict.fromkeys(f"{sample_name(kind)}s" for kind in rows["kind"]))
+    rounds, interval = "one round", ""
+    if first["rounds"] > 1:
+        rounds = f"medians of {first['rounds']} interleaved rounds"
+        interval = f" with its 95 % {first['interval']}"
     return Table(
         "bench",
-        f"Speed and memory on {first['machine']}, {first['threads']} threads: medians of "
-        f"{first['rounds']} interleaved rounds, {samples} a second; speed-up against the dense "
-        f"pass of the same round with its 95 % {first['interval']}. {MEMORY}",
+        f"Speed and memory on {first['machine']}, {first['threads']} threads: {rounds}, "
+        f"{samples} a second; speed-up against the dense pass of the same round{interval}. "
+        f"{MEMORY}",
         scaled_table(named, HEADS, {"removed", "share_reduction"}),
         DIGITS,
     )

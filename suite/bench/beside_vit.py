@@ -29,6 +29,7 @@ from suite.bench.spec import BenchSpec
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds, seconds
 from suite.flops.counters import UnknownOperatorError, count_with_torch
+from suite.stats.correctness import counted
 from suite.stats.single import median_interval
 from suite.system.hardware import DTYPES
 
@@ -91,6 +92,8 @@ class SpeedRow(NamedTuple):
         """The ratio with its interval, for a table."""
         if not self.is_backbone:
             return ""
+        if self.rounds == 1:  # which has no interval
+            return f"{self.ratio:.2f}"
         return f"{self.ratio:.2f} [{self.ratio_low:.2f}, {self.ratio_high:.2f}]"
 
 
@@ -301,5 +304,5 @@ def table(found: Sequence[SpeedRow], machine: Mapping[str, Any]) -> Table:
             parts.append(texts.pop())
         else:
             columns = {"model": columns.pop("model"), head: template, **columns}
-    parts.append(f"{first.rounds} rounds")
+    parts.append(counted(first.rounds, "rounds"))
     return figures_table(", ".join(parts), found, columns, names=1)

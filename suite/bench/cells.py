@@ -21,6 +21,7 @@ from suite.plan.layout import layout
 from suite.plan.loading import check_runs
 from suite.plan.prepare import prepare
 from suite.plan.settings import choose_settings
+from suite.stats.correctness import counted
 from suite.store.find_run import run_spec
 from suite.system.hardware import DTYPES, check_precision, set_products
 from suite.terminal.progress import line
@@ -129,7 +130,7 @@ def _timed(
     timed = cells_with_plan(cells, notify)
     patches = model.describe().patches
     where = f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}"
-    notify(f"{where}: timing {len(timed)} passes in {rounds} rounds, {part}")
+    notify(f"{where}: timing {len(timed)} passes in {counted(rounds, 'rounds')}, {part}")
     # the kernel that `auto` means here; a transformer has no scan
     mixers = model.mixers()
     kernel = mixers[0].chosen(device, DTYPES[precision]).kernel if mixers else "none"
@@ -137,10 +138,11 @@ def _timed(
         yield {**record, "precision": precision, "kernel": kernel}
 
 
-def time_left(rounds: int, notify: Notify) -> Callable[[int], None]:
-    """What says, between rounds and every `PAUSE` seconds, how many are done and the time left.
+def time_left(total: int, notify: Notify, unit: str = "rounds") -> Callable[[int], None]:
+    """What says, at most every `PAUSE` seconds, how many rounds are done and the time left.
 
-    No bar of progress, which would be drawn while a pass is timed.
+    It is called when one of `total` is done; `unit` names what is counted. No bar of progress,
+    which would be drawn while a pass is timed.
     """
     started = perf_counter()
     said = started
@@ -148,8 +150,8 @@ def time_left(rounds: int, notify: Notify) -> Callable[[int], None]:
     def say(done: int) -> None:
         nonlocal said
         now = perf_counter()
-        if done < rounds and now - said >= PAUSE:
+        if done < total and now - said >= PAUSE:
             said = now
-            notify(line(rounds, "rounds", (0.0, 0), (now - started, done)))
+            notify(line(total, unit, (0.0, 0), (now - started, done)))
 
     return say

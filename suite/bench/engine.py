@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.parts.view import View
-from suite.bench.cells import Notify
+from suite.bench.cells import Notify, time_left
 from suite.bench.spec import BenchSpec
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds, now
@@ -37,6 +38,7 @@ from suite.evaluation.tree import Failure, Job, Observer
 from suite.execution.local import execute
 from suite.plan.loading import Opened
 from suite.plan.prepare import Prepared, prepare
+from suite.stats.correctness import counted
 from suite.store.run_folder import Store
 from suite.system.stopwatch import STOPWATCH
 
@@ -117,14 +119,33 @@ def measure_engine(
     """Measure every backbone in every precision, on `images` and random weights."""
     for name, text in spec.named.items():
         for precision in spec.precisions:
+            notify(f"{name}, {precision}: planning the cells")
             prepared = prepared_on_noise(spec, text, precision, device, images)
-            notify(
-                f"{name}, {precision}: {len(prepared.runnable[name])} cells on {images:,} images"
-            )
             with torch.inference_mode():
                 runs = _runs(prepared, name)
-                times = in_rounds(runs, spec.rounds, lambda done: notify(f"round {done} is done"))
+                total = len(runs) * spec.rounds
+                notify(
+                    f"{name}, {precision}: {len(prepared.runnable[name])} cells on {images:,} "
+                    f"images, {total} runs in {counted(spec.rounds, 'rounds')}"
+                )
+                # a round may take minutes
+                said = _counting(runs, time_left(total, notify, "runs"))
+                times = in_rounds(said, spec.rounds)
             yield _row(prepared, name, times)
+
+
+def _counting(
+    runs: Mapping[str, Callable[[], float]], say: Callable[[int], None]
+) -> dict[str, Callable[[], float]]:
+    """The same runs, after each of which `say` gets how many are done."""
+    done = count(1)
+
+    def counting(run: Callable[[], float]) -> float:
+        seconds = run()
+        say(next(done))
+        return seconds
+
+    return {name: partial(counting, run) for name, run in runs.items()}
 
 
 def _runs(prepared: Prepared, name: str) -> dict[str, Callable[[], float]]:
@@ -274,6 +295,6 @@ def table(rows: Sequence[EngineRow]) -> Table:
     first = rows[0]
     title = (
         f"Images a second under all cells, {first.device}, batch {first.batch}, "
-        f"{first.rounds} rounds"
+        f"{counted(first.rounds, 'rounds')}"
     )
     return figures_table(title, rows, COLUMNS, 2)

@@ -18,13 +18,14 @@ from suite.bench.cuda_graphs import captured
 from suite.bench.machine import state
 from suite.bench.passes import Pass
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import GAIN, Record, figures, passes_of
+from suite.bench.speed import Record, figures, gain_words, passes_of
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds, seconds
 from suite.plan.cells import blind_on
 from suite.plan.layout import layout
 from suite.plan.settings import choose_settings
-from suite.stats.correctness import sample_name
+from suite.stats.correctness import counted, sample_name
+from suite.stats.speed_words import ONE_ROUND, REPEAT
 
 GRAPH, LAUNCHED = "one graph", "launched one by one"
 COLUMNS = {
@@ -35,7 +36,7 @@ COLUMNS = {
     "batch": "{row[batch]}",
     "run": "{row[run]}",
     "ms a batch": "{row[ms]:.3f}",
-    "speed-up": GAIN,
+    "speed-up": "{row[gain]}",
     "verdict": "{row[verdict]}",
 }
 
@@ -56,7 +57,7 @@ def measure_latency(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Re
             cells = cells_with_plan(layout(name, model, chosen, common, ""), notify)
             for batch in spec.batches:
                 where = f"{name}, {precision}, batch {batch}"
-                notify(f"{where}: timing {len(cells)} passes in {spec.rounds} rounds")
+                notify(f"{where}: timing {len(cells)} passes in {counted(spec.rounds, 'rounds')}")
                 with torch.inference_mode():
                     runs: dict[tuple[str, str], Callable[[], float]] = {}
                     for key, timed in passes_of(model, cells, batch, device).items():
@@ -82,15 +83,19 @@ def answer(rows: Sequence[Record]) -> str:
     dense = next(row for row in shown if row["verdict"] == "dense")
     reduced = [row for row in shown if row["verdict"] != "dense"]
     slow = sum(row["verdict"] != "faster" for row in reduced)
-    return (
+    takes = (
         f"{dense['backbone']} ({dense['precision']}, {run}) takes {dense['ms']:.3f} ms for "
-        f"{batch} {sample_name(dense['kind'])}{'' if batch == 1 else 's'}, dense; "
-        f"{slow} of {len(reduced)} reduced passes were not shown to be faster."
+        f"{counted(batch, sample_name(dense['kind']) + 's')}, dense"
     )
+    if any(row["verdict"] == ONE_ROUND for row in reduced):
+        return f"{takes}. {REPEAT}"
+    passes = "pass was" if len(reduced) == 1 else "passes were"
+    return f"{takes}; {slow} of {len(reduced)} reduced {passes} not shown to be faster."
 
 
 def table(rows: Sequence[Record]) -> Table:
     """The rows for a terminal."""
     first = rows[0]
-    title = f"Latency, {first['machine']}, {first['rounds']} rounds"
-    return figures_table(title, rows, COLUMNS, 3)
+    title = f"Latency, {first['machine']}, {counted(first['rounds'], 'rounds')}"
+    shown = [{**row, "gain": gain_words(row)} for row in rows]
+    return figures_table(title, shown, COLUMNS, 3)

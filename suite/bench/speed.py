@@ -20,7 +20,9 @@ from suite.bench.tables import figures_table
 from suite.bench.time_breakdown import time_breakdown
 from suite.bench.timing import in_rounds
 from suite.plan.cells import Cell
+from suite.stats.correctness import counted
 from suite.stats.single import median_interval
+from suite.stats.speed_words import ONE_ROUND
 
 Record = dict[str, Any]
 TABLE = {
@@ -34,7 +36,6 @@ TABLE = {
     "speed-up": "{row[gain]}",
     "peak MiB": "{row[peak_mib]:.1f}",
 }
-GAIN = "{row[speedup]:.2f} [{row[speedup_low]:.2f}, {row[speedup_high]:.2f}]"
 
 
 def measure_speed(
@@ -84,7 +85,10 @@ def passes_of(model: Backbone, cells: Sequence[Cell], batch: int, device: str) -
 
 
 def figures(cell: Cell, times: Sequence[float], dense: Sequence[float], batch: int) -> Record:
-    """The settings of a cell and its figures, from its times and the dense ones, by round."""
+    """The settings of a cell and its figures, from its times and the dense ones, by round.
+
+    One round has no interval, whose ends are None, and no verdict.
+    """
     assert cell.plan is not None
     median, spread = median_interval(times)
     # of the passes of one round, which met the machine in the same state
@@ -96,6 +100,9 @@ def figures(cell: Cell, times: Sequence[float], dense: Sequence[float], batch: i
         verdict = "faster"
     elif gain.high < 1:
         verdict = "slower"
+    once = len(times) == 1
+    if once:
+        verdict = ONE_ROUND
     flops = cell.plan.total["flops"]
     return {
         "key": cell.key,
@@ -107,22 +114,30 @@ def figures(cell: Cell, times: Sequence[float], dense: Sequence[float], batch: i
         "removed": cell.plan.removed["flops"],
         "gflops": flops / 1e9,
         "ms": 1e3 * median,
-        "ms_low": 1e3 * spread.low,
-        "ms_high": 1e3 * spread.high,
+        "ms_low": None if once else 1e3 * spread.low,
+        "ms_high": None if once else 1e3 * spread.high,
         "images_per_second": batch / median,
         "speedup": speedup,
-        "speedup_low": gain.low,
-        "speedup_high": gain.high,
+        "speedup_low": None if once else gain.low,
+        "speedup_high": None if once else gain.high,
         "verdict": "dense" if times is dense else verdict,
-        "interval": spread.kind,
+        "interval": "none" if once else spread.kind,
         "rounds": len(times),
         "reduction_flops": cell.plan.flops.reduction / flops,
     }
 
 
 def without_gain(row: Record) -> bool:
-    """Whether FLOPs fall and the time was not shown to fall."""
-    return row["removed"] > 0 and row["verdict"] != "faster"
+    """Whether FLOPs fall and the time, of several rounds, was not shown to fall."""
+    return row["removed"] > 0 and row["verdict"] not in ("faster", ONE_ROUND)
+
+
+def gain_words(row: Record) -> str:
+    """The speed-up with its interval, if it has one."""
+    words = f"{row['speedup']:.2f}"
+    if row["rounds"] == 1:
+        return words
+    return f"{words} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
 
 
 def legend(rows: Sequence[Record]) -> str:
@@ -144,7 +159,7 @@ def table(rows: Sequence[Record]) -> Table:
         if row["verdict"] != "dense":
             texts["removed"] = f"-{row['removed']:.1%}"
             mark = " !" if without_gain(row) else ""
-            texts["gain"] = GAIN.format(row=row) + mark
+            texts["gain"] = gain_words(row) + mark
         shown.append({**row, "removed": "", "gain": "", **texts})
-    title = f"{first['machine']}, {first['threads']} threads, {first['rounds']} rounds"
+    title = f"{first['machine']}, {first['threads']} threads, {counted(first['rounds'], 'rounds')}"
     return figures_table(title, shown, TABLE, 2, [row["kind"] for row in rows])

@@ -12,9 +12,12 @@ from suite.bench.cells import Notify, time_grid
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, without_gain
 from suite.stats.correctness import sample_name
+from suite.stats.speed_words import REPEAT
 from suite.store.run_folder import Store, write_frame
 from suite.system.atomic_files import write_json
 from suite.system.environment import command_line, environment
+
+ENDS = ("ms_low", "ms_high", "speedup_low", "speedup_high")
 
 
 def measure_grid(
@@ -53,7 +56,8 @@ def write_timing(folder: Path, rows: Sequence[Record]) -> list[str]:
             "rows": cell_rows,
         }
         write_json(folder / "timing" / f"{key}.json", content)
-    table = pd.DataFrame(rows)
+    # of one round a column of ends would hold None alone, and have no type
+    table = pd.DataFrame(rows).astype(dict.fromkeys(ENDS, "float64"))
     words = bench_words(table)
     write_frame(folder / "analyses" / "bench.parquet", table)
     write_frame(folder / "analyses" / "bench_words.parquet", words)
@@ -82,9 +86,10 @@ def _sentences(name: str, rows: Sequence[Record]) -> Iterator[str]:
     batch = max(row["batch"] for row in rows)
     at_batch = [row for row in rows if row["batch"] == batch]
     dense = next(row for row in at_batch if row["verdict"] == "dense")
+    rounds = f"medians of {dense['rounds']} rounds" if dense["rounds"] > 1 else "one round"
     yield (
         f"{name} on {dense['machine']} ({dense['precision']}, {dense['threads']} threads, batch "
-        f"{batch}, medians of {dense['rounds']} rounds): dense {dense['images_per_second']:.1f} "
+        f"{batch}, {rounds}): dense {dense['images_per_second']:.1f} "
         f"{sample_name(dense['kind'])}s a second."
     )
     # the backbone's own length comes before the others, of which there is no sentence
@@ -102,6 +107,9 @@ def _sentences(name: str, rows: Sequence[Record]) -> Iterator[str]:
         yield _gain(row, f"the smaller image ({row['label']})")
     # at every batch and length: a gain at one batch may be a loss at another
     timings = [row for row in rows if row["removed"] > 0]
+    if dense["rounds"] == 1:
+        yield REPEAT
+        return
     lost = []
     for row in timings:
         if without_gain(row):
@@ -116,8 +124,11 @@ def _sentences(name: str, rows: Sequence[Record]) -> Iterator[str]:
 
 def _gain(row: Record, subject: str) -> str:
     """How much faster than dense a pass is, at the share of FLOPs that it really removes."""
+    spread = "one round"
+    if row["rounds"] > 1:
+        ends = f"{row['speedup_low']:.2f} to {row['speedup_high']:.2f}"
+        spread = f"95 % {row['interval']} {ends}"
     return (
         f"With {100 * row['removed']:.1f} % of FLOPs removed {subject} is {row['speedup']:.2f} "
-        f"times as fast (95 % {row['interval']} {row['speedup_low']:.2f} to "
-        f"{row['speedup_high']:.2f}; {1 / (1 - row['removed']):.2f} if time followed FLOPs)."
+        f"times as fast ({spread}; {1 / (1 - row['removed']):.2f} if time followed FLOPs)."
     )

@@ -250,6 +250,24 @@ def floor_table(rows: list[ModelRow]) -> Table:
     return figures_table("Floor of a dense pass", shown, FLOOR_COLUMNS, names=3)
 
 
+def above_one(rows: list[ModelRow]) -> str:
+    """A warning where a pass took less time than a term's floor; empty where none did."""
+    found = []
+    for row in rows:
+        for term in row.floor:
+            if term.share > 1:
+                found.append(
+                    f"{term.name} of {row.backbone}, {row.precision} ({term.share:.2f} times)"
+                )
+    if not found:
+        return ""
+    return (
+        f"Floors above what was measured: {', '.join(found)}. Floor and pass are timed one after "
+        "the other, and the machine was slower, or busier, during the first: measure again on an "
+        "idle machine."
+    )
+
+
 def profile_table(rows: list[ModelRow]) -> Table:
     """Milliseconds by kernel or operator, of the dense passes and those under the first method."""
     # all methods and budgets would be hundreds of lines

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,6 +15,7 @@ import typer
 from backbones.common.errors import UserError
 from methods.spec import MethodSpec, parse
 from suite.bench.spec import BenchSpec
+from suite.cli.exit_codes import INTERRUPTED
 from suite.cli.paths import absolute
 from suite.cli.run_options import Verbose
 from suite.cli.spec_options import declared, options_of, parameter, spec_from_options
@@ -85,10 +88,16 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Callable
             texts = {option.name: values.pop(option.name) for option in options}
             spec = spec_from_options(BenchSpec, texts)
             set_threads(spec.threads)
-            for measured in command(spec, pick_device(spec.device), **values):
-                text = json.dumps(measured.document, indent=1)
-                if save:
-                    write_text(save, text + "\n")
+            kept = "nothing was kept"
+            try:
+                for measured in command(spec, pick_device(spec.device), **values):
+                    text = json.dumps(measured.document, indent=1)
+                    if save:
+                        write_text(save, text + "\n")
+                        kept = f"{save} has what was measured before"
+            except KeyboardInterrupt:
+                print(f"interrupted: {kept}, and a rerun measures all anew", file=sys.stderr)
+                return INTERRUPTED
             if as_json:
                 print(text)
                 return 0
@@ -177,7 +186,11 @@ def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     tables = [whole_models.table(rows), whole_models.profile_table(rows)]
     if any(row.floor for row in rows):
         tables.append(whole_models.floor_table(rows))
-    yield _figures(rows, whole_models.answer(rows), *tables)
+    warning = whole_models.above_one(rows)
+    measured = _figures(rows, whole_models.answer(rows), *tables)
+    yield measured._replace(
+        findings=replace(measured.findings, warnings=[warning] if warning else [])
+    )
 
 
 @measurement(*TIMED, budgets=(0.4,), batches=(1,))

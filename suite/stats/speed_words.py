@@ -9,6 +9,8 @@ from suite.stats.correctness import sample_name
 from suite.stats.ranking import focus
 
 Record = Mapping[Any, Any]
+ONE_ROUND = "one round"  # the verdict where nothing was repeated
+REPEAT = "One round shows nothing of how times vary, so that none is shown to fall: raise --rounds."
 
 
 def speed_answer(rows: Sequence[Record]) -> str:
@@ -65,7 +67,9 @@ def speed_brief(rows: Sequence[Record]) -> list[str]:
     timings = [row for row in rows if row["removed"] > 0]
     # A gain that is not shown counts as none.
     slow = sum(row["verdict"] != "faster" for row in timings)
-    if timings:
+    if any(row["verdict"] == ONE_ROUND for row in timings):
+        sentences.append(REPEAT)
+    elif timings:
         sentences.append(
             f"FLOPs fall and time was not shown to in {slow} of {len(timings)} timings."
         )

@@ -410,7 +410,8 @@ TEXTS = {
     "given": "what is held constant in the partial correlation; empty: nothing",
     "nearness": "what the distance of a token is measured from",
     "precision": "number format of weights and activations",
-    "verdict": "`faster`, `slower` or no gain shown; in `schedules` whether the order of the two "
+    "verdict": "`faster`, `slower`, no gain shown, or one round, which shows none; in `schedules` "
+    "whether the order of the two "
     "methods `holds`, `depends` on the schedule, or is `open`",
     "schedule": "how the removal is spread over the sites",
     "state": "whether the method is `ahead` of the other or `behind` it by the corrected test, or "
@@ -553,11 +554,11 @@ NUMBERS = {
     "tokens": "patch tokens of the unreduced sequence",
     "gflops": "FLOPs of one image, or clip, in billions",
     "ms": "milliseconds a batch, median over rounds",
-    "ms_low": "lower end of its 95 % interval",
+    "ms_low": "lower end of its 95 % interval; empty after one round",
     "ms_high": "upper end of it",
     "images_per_second": "images, or clips of videos, a second",
     "speedup": "dense time over reduced time, median over rounds",
-    "speedup_low": "lower end of its 95 % interval",
+    "speedup_low": "lower end of its 95 % interval; empty after one round",
     "speedup_high": "upper end of it",
     "rounds": "rounds timed",
     "reduction_flops": "share of the FLOPs that is the method's own work",

@@ -56,6 +56,7 @@ def test_the_measurement_from_the_command_line(
 ) -> None:
     clock = iter([0, 2, 2, 6, 6, 7, 10, 12, 20, 28, 30, 31])
     monkeypatch.setattr(engine, "now", lambda: float(next(clock)))
+    monkeypatch.setattr("suite.bench.cells.PAUSE", 0.0)
     line = "bench engine --device cpu --batch-size 2 --budgets 0.2 --methods mtr --rounds 2"
     file = tmp_path / "engine.json"
     assert run_cli([*line.split(), "--backbone", SMALL, "--images", "3", "--save", str(file)]) == 0
@@ -65,7 +66,11 @@ def test_the_measurement_from_the_command_line(
     assert (row["alone"], row["apart"], row["together"]) == (3, (1.5 + 0.75) / 2, 6)
     assert (row["share"], row["gain"]) == ((0.5 + 0.25) / 2, 2)
     assert row["seconds"]["model"] > 0
-    assert "38 % of the rate" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "38 % of the rate" in printed.out
+    assert "planning the cells" in printed.err
+    assert "1 of 6 runs" in printed.err
+    assert "5 of 6 runs" in printed.err
 
 
 def test_a_cell_that_fails_ends_the_measurement(

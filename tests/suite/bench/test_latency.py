@@ -43,8 +43,11 @@ def test_passes_are_beside_the_dense_one_that_runs_alike(monkeypatch: pytest.Mon
         ("none", GRAPH, 2, 1),
         ("mtr", GRAPH, 1, 2),
     ]
-    assert answer(rows).endswith("takes 2.000 ms for 2 images, dense; 0 of 1 reduced passes were "
+    assert answer(rows).endswith("takes 2.000 ms for 2 images, dense; 0 of 1 reduced pass was "
                                  "not shown to be faster.")  # fmt: skip
+    once = list(measure_latency(spec.model_copy(update={"rounds": 1}), "cuda", lambda line: None))
+    assert "not shown" not in answer(once)
+    assert "One round shows nothing" in answer(once)
     page = io.StringIO()
     Console(file=page, width=200).print(table(rows))
     assert "2.00 [2.00, 2.00]" in page.getvalue()

@@ -1,6 +1,7 @@
 """Speed and memory: figures follow from the times, shares add up, memory is what is allocated."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from suite.bench.cells import image_size_of, time_grid, time_left, time_run
 from suite.bench.memory import peak_mib
 from suite.bench.passes import Pass
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import figures, legend, table, without_gain
+from suite.bench.speed import figures, gain_words, legend, table, without_gain
 from suite.bench.time_breakdown import (
     COMPILED,
     KINDS,
@@ -35,6 +36,7 @@ from suite.bench.time_breakdown import (
 )
 from suite.bench.timing import best_seconds, in_rounds, seconds
 from suite.bench.timing_files import sentences, write_timing
+from suite.cli import run as run_cli
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
@@ -87,6 +89,11 @@ def test_figures_follow_from_the_times() -> None:
     slow = figures(reduced, [0.3, 0.5, *dense[2:]], dense, 8)
     assert (slow["verdict"], without_gain(slow)) == ("no gain shown", True)
     assert figures(reduced, [2 * time for time in dense], dense, 8)["verdict"] == "slower"
+    once = figures(reduced, [0.2], [0.1], 8)
+    ends = [once[f"{name}_{end}"] for name in ("ms", "speedup") for end in ("low", "high")]
+    assert (once["speedup"], once["verdict"], ends) == (0.5, "one round", [None] * 4)
+    assert not without_gain(once)
+    assert gain_words(once) == "0.50"
 
 
 def test_timers_give_the_seconds_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,6 +306,26 @@ def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> Non
     assert 'id="bench"' in page.read_text("utf-8")
     assert (page.parent / "figures" / "bench-accuracy.png").is_file()
     assert "speed-up" in str([column.header for column in table(rows).columns])
+
+
+def test_one_round_has_neither_interval_nor_verdict(
+    small: Specs,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = "bench speed --backbones vim_mini --methods mtr --budgets 0.3 --batch-size 1 --rounds 1"
+    assert run_cli([*line.split(), "--device", "cpu", "--lengths", "100"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 round" in out
+    assert "1 rounds" not in out
+    assert "One round shows nothing of how times vary" in out
+    (page,) = tmp_path.glob("runs/*/report/*.html")
+    text = page.read_text("utf-8")
+    assert "one round" in text
+    assert "95 % range" not in text
+    assert "nan" not in re.findall(r"<td[^>]*>\s*(nan)\s*</td>", text)
 
 
 def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:

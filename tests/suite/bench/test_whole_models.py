@@ -24,6 +24,7 @@ from suite.bench.spec import BenchSpec
 from suite.bench.whole_models import (
     AUTHORS,
     ModelRow,
+    above_one,
     floor_table,
     measure_models,
     profile_table,
@@ -105,6 +106,17 @@ def test_tables_show_every_row_and_the_kernels_of_dense_and_the_first_method() -
     console.print(floor_table(rows))
     for texts in ((PRODUCTS, "1.500", "3.000", "0.50"), ("the pass", "2.250", "4.000", "0.56")):
         assert any(all(text in line for text in texts) for line in page.getvalue().splitlines())
+
+
+def test_a_floor_above_what_was_measured_is_warned_of() -> None:
+    usual = row("triton")
+    assert above_one([usual, row("triton", "mtr")]) == ""
+    noisy = usual._replace(floor=[Term(PRODUCTS, 93.4, 44.789), Term(SCANS, 1.0, 2.0)])
+    text = above_one([usual, noisy])
+    assert text.startswith(
+        f"Floors above what was measured: {PRODUCTS} of vim_tiny, bf16 (2.09 times). "
+    )
+    assert SCANS not in text
 
 
 @pytest.fixture
@@ -201,6 +213,24 @@ def test_what_was_measured_before_an_interruption_is_kept(
     file = tmp_path / "models.json"
     assert run_cli(["bench", "models", "--device", "cpu", "--save", str(file)]) == 2
     assert [entry["images_per_second"] for entry in json.loads(file.read_text())] == [1234]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_interruption_says_what_is_kept(
+    saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> Iterator[ModelRow]:
+        yield row("triton")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole_models, "measure_models", interrupted)
+    file = tmp_path / "models.json"
+    line = ["bench", "models", "--device", "cpu", *(["--save", str(file)] if saved else [])]
+    assert run_cli(line) == 130
+    kept = f"{file} has what was measured before" if saved else "nothing was kept"
+    error = capsys.readouterr().err
+    assert f"interrupted: {kept}, and a rerun measures all anew" in error
+    assert "resume" not in error
 
 
 @pytest.mark.gpu
