@@ -67,7 +67,7 @@ def _brief(report: ReportData, rows: pd.DataFrame) -> str:
     name, reference = report.title(row["label"]), report.title(row["reference"])
     share = f"{percent(row['reduction_flops'], OWN_DIGITS)} % of its FLOPs"
     by_flops = f"{_apart(row['difference'])} {reference} by equal FLOPs"
-    by_tokens = f"{_apart(row['difference_tokens'])} by equal counts of tokens"
+    by_tokens = f"{_apart(row['difference_tokens'])} it by equal counts of tokens"
     if _visible(row):
         return (
             f"{name}'s own work is {share}: it is {by_flops}, and {by_tokens}, where own work "

@@ -158,7 +158,13 @@ def blind_words(found: BlindComparison) -> str:
         who = f"{listed(shown)} {_keep(shown)}"
         are = "is" if len(missed) == 1 else "are"
         return f"{who} more than {IGNORANT}; {listed(missed)} {are} not shown to"
-    return f"{len(shown)} of {total} methods keep more than {IGNORANT}"
+    if len(shown) <= FEW:
+        who = f"of {total} methods {listed(shown)} {_keep(shown)}"
+        return f"{who} more than {IGNORANT}, the others are not shown to"
+    words = f"{len(shown)} of {total} methods keep more than {IGNORANT}"
+    if len(missed) > FEW:
+        return words
+    return f"{words}; {listed(missed)} {'is' if len(missed) == 1 else 'are'} not shown to"
 
 
 def _keep(names: Sequence[str]) -> str:

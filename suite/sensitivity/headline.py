@@ -85,7 +85,14 @@ def _estimate_brief(frames: Mapping[str, pd.DataFrame]) -> str:
     )
     if rows.empty:
         return ""
-    shown = correlation(rows.iloc[0]["mean"])
+    row = rows.iloc[0]
+    shown = correlation(row["mean"])
+    # of fewer than two images there is no interval
+    if row["mean"] <= 0 or row["low"] <= 0:
+        return (
+            "Gradients are not shown to predict the loss by an exact removal (rank correlation "
+            f"{shown})."
+        )
     return f"Gradients predict the loss by an exact removal with rank correlation {shown}."
 
 

@@ -72,7 +72,8 @@ def agreement_table(agreement: pd.DataFrame) -> Table:
                 agreement, block=block, quantity=quantity, first=first, second=second
             )
             cells.append(_cell(rows))
-        table.add_row("all" if block == OVERALL else str(block), *cells)
+        # no mean of the rows above
+        table.add_row("all, ranked together" if block == OVERALL else str(block), *cells)
     return table
 
 

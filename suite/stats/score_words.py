@@ -60,5 +60,11 @@ def score_answer(
         if len(level) == 1:
             words += f" ({correlation(level[0].mean)})"
     if place is not None and isfinite(place.mean):
-        words += f"; the mean map of other images reaches {correlation(place.mean)}"
+        blind = correlation(place.mean)
+        if place.mean > best.mean:
+            return (
+                f"Of the scores {words}; the mean map of other images, which does not look at the "
+                f"image, predicts better: {blind}."
+            )
+        words += f"; the mean map of other images reaches {blind}"
     return f"{words}."

@@ -104,9 +104,12 @@ def findings(tuned: Tuned) -> Findings:
         who = listed(list(missing))
         sentences.append(f"No setting of {who} can be picked (-v says why).")
     notes = [f"default: mean of the setting without tuning; {WINDOW_MEANS}."]
-    few = tuned.tuning.few
-    warnings = [f"Settings were picked on {few}."] if few else []
-    return Findings(answers, notes, warnings, sentences, [*tuned.tuning.notes, *details])
+    # said in full before the tries, when more images could still be asked for
+    earlier = tuned.tuning.warnings
+    images = counted(len(tuned.tuning.prepared.indices), tuned.tuning.prepared.dataset.kind)
+    warnings = [f"Settings were picked on few images: {images}."] if earlier else []
+    more = [note for note in tuned.tuning.notes if note not in earlier]
+    return Findings(answers, notes, warnings, sentences, [*more, *details])
 
 
 def _best(table: Tries, rows: list[Picked]) -> str:

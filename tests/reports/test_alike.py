@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -218,6 +220,16 @@ def test_no_effect_of_own_work_is_claimed_within_what_the_images_show() -> None:
     assert not token_matched._visible(unknown)
     assert token_matched._apart(-0.165) == "16.5 points below"
     assert token_matched._apart(0.0) == "level with"
+
+
+def test_the_sentence_on_own_work_names_the_other_method_twice() -> None:
+    rows = pd.DataFrame([{"label": "tome", "reference": "mtr", "images": 40, "difference": 0.0}])
+    rows = rows.assign(reduction_flops=0.01, difference_tokens=0.0)
+    for name in ("difference", "difference_tokens"):
+        rows = rows.assign(**{f"{name}_low": -0.1, f"{name}_high": 0.1})
+    report = SimpleNamespace(title=str.upper, run=SimpleNamespace(kind="images"))
+    text = token_matched._brief(cast("ReportData", report), rows)
+    assert "it is level with MTR by equal FLOPs, and level with it by equal counts of" in text
 
 
 def test_of_methods_that_keep_nothing_alike_the_blind_ones_are_told_apart() -> None:

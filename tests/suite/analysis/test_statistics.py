@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from backbones.checkpoints.published import PublishedFile
 from methods.spec import parse, parse_all
-from suite.analysis.brief import Brief, brief
+from suite.analysis.brief import IGNORANT, Brief, blind_words, brief
 from suite.analysis.headline import make_headline, run_warnings
 from suite.analysis.ranking import ranking_table
 from suite.analysis.statistics import (
@@ -23,7 +23,7 @@ from suite.analysis.statistics import (
 )
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
-from suite.stats.blind_baselines import read_blind_table
+from suite.stats.blind_baselines import BlindComparison, LeadOverBaseline, read_blind_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.store.schema import CellRecord, ClassificationMetrics
@@ -542,6 +542,22 @@ def test_the_answer_in_brief_is_that_of_the_ranking(tmp_path: Path) -> None:
         r"With 40 images, a difference below \d+\.\d points is easily missed.", power
     )
     assert found.doubts == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "missed", "words"),
+    [
+        (1, 3, f"of 4 methods m0 keeps more than {IGNORANT}, the others are not shown to"),
+        (2, 2, f"of 4 methods m0 and m1 keep more than {IGNORANT}, the others are not shown to"),
+        (4, 1, f"4 of 5 methods keep more than {IGNORANT}; m4 is not shown to"),
+        (4, 4, f"4 of 8 methods keep more than {IGNORANT}"),
+    ],
+)
+def test_few_of_many_methods_are_named(shown: int, missed: int, words: str) -> None:
+    leads = tuple(
+        LeadOverBaseline(f"m{i}", 0.1, 0.0, 0.2, 0.5, i < shown) for i in range(shown + missed)
+    )
+    assert blind_words(BlindComparison("b", 0.4, "stride", 0.5, leads)) == words
 
 
 def test_a_baseline_that_is_level_and_beaten_is_told_with_the_reason(tmp_path: Path) -> None:

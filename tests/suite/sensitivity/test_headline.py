@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from suite.sensitivity.headline import summarize_findings
+from suite.sensitivity.headline import _estimate_brief, summarize_findings
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
 
@@ -53,6 +53,15 @@ def test_a_score_within_the_reach_of_the_next_only_came_out_highest(high: float)
     assert "norm came out highest" in text
     assert "but its interval overlaps that of the next, delta, 0.40" in text
     assert "So few images" not in text
+
+
+@pytest.mark.parametrize(("mean", "shown"), [(-0.15, False), (0.15, False), (0.4, True)])
+def test_gradients_predict_where_their_interval_lies_above_zero(mean: float, shown: bool) -> None:
+    row = {"block": OVERALL, "quantity": "loss", "first": "estimate", "second": "removal"}
+    agreement = pd.DataFrame([row | {"mean": mean, "low": mean - 0.2, "high": mean + 0.2}])
+    text = _estimate_brief({"sensitivity_agreement": agreement})
+    assert text.startswith("Gradients predict the loss") == shown
+    assert text.startswith("Gradients are not shown to predict the loss") != shown
 
 
 def test_few_images_are_said_to_tell_little() -> None:

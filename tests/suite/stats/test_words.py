@@ -76,6 +76,10 @@ def test_a_score_leads_only_where_its_interval_lies_above() -> None:
     level = score_answer([best, near, far], None)
     assert "not told apart from norm (0.48)" in level
     assert score_answer([], place) == ""
+    assert score_answer([far], best._replace(name="place")) == (
+        "Of the scores b best predicts which tokens move the answer (rank correlation 0.20); the "
+        "mean map of other images, which does not look at the image, predicts better: 0.50."
+    )
 
 
 def timed(label: str, budget: float, speedup: float, verdict: str) -> dict[str, Any]:

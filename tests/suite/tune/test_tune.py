@@ -326,6 +326,9 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     assert shown.err.splitlines()[0] == few
     assert shown.out.startswith(("stride", "mtr", "random", "pool"))
     assert added not in shown.err
+    said = " ".join((shown.err + shown.out).split())
+    assert said.count("few to pick settings by") == 1
+    assert "Settings were picked on few images: 6 images." in said
     assert run([*line, "-v"]) == 0
     shown = capsys.readouterr()
     assert shown.err.splitlines()[:2] == [added, few]
