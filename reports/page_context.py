@@ -40,6 +40,7 @@ from suite.stats.compare import ENVELOPE
 from suite.stats.ranking import focus
 
 Context = dict[str, Any]
+BEFORE = ", with the weights as they came, before retraining"  # main results of a retraining
 ANSWERS = ("reproduced", "retrained")  # a published table that was run again; retraining
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")
 LEADING = 5  # methods that have colours, of many, as the page opens
@@ -79,6 +80,8 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "opening": _opening(report, found),
         # whether an analysis is the answer, so that it comes before the results
         "analysed": run.ablates or _answered(found),
+        # the main table and figures of a retraining are those of the weights it began with
+        "before": BEFORE if str(run.spec.get("kind") or "") == "retrain" else "",
         "paragraphs": [str(text) for text in paragraphs if text],
         "budgets": _shown(report, first_screen.budgets(report)),
         "ranking": _shown(report, first_screen.ranking(report)),

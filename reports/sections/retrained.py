@@ -115,7 +115,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         sentence=recovery_answer(rows.to_dict("records"), report.title),
         figures=tuple(figures),
         tables=tuple(tables),
-        notes=(*sentences, READING),
+        notes=(*sentences, *_without_share(rows), READING),
     )
 
 
@@ -159,6 +159,20 @@ def _sentence(row: dict[Any, Any], kind: str) -> str:
     if tested_elsewhere(row):
         at += f", trained at {budget_words(row['trained_budgets'])}"
     return f"{row['label']} on {row['backbone']} at {at}, after {seen}: {change}."
+
+
+def _without_share(rows: pd.DataFrame) -> list[str]:
+    """Why some methods have no share that was won back, in a sentence; none if all have one."""
+    empty = rows[rows["budget"].notna() & rows["won_back"].isna()]
+    if empty.empty:
+        return []
+    names = []
+    for row in empty.to_dict("records"):
+        names.append(f"{row['label']} on {row['backbone']} at {budget_name(row['budget'])}")
+    return [
+        "No share won back is given where these images do not show that the method loses anything "
+        f"with the weights as they came: {', '.join(dict.fromkeys(names))}."
+    ]
 
 
 def _table(rows: pd.DataFrame) -> Table:

@@ -153,6 +153,29 @@ def test_without_a_loss_nothing_is_claimed(fresh: Callable[[], Path]) -> None:
     table.to_parquet(folder / "analyses" / "retrained.parquet")
     text = reports.build(folder).read_text()
     assert "No method loses so much on these images that a share won back could be told." in text
+    plain = text.replace("\u00a0", " ")
+    assert (
+        "do not show that the method loses anything with the weights as they came: mtr on vim_nano "
+        "at 20 %, tome on vim_nano at 20 %, mtr on vim_nano at 40 %, tome" in plain
+    )
+
+
+@pytest.mark.usefixtures("unmade")
+@pytest.mark.parametrize("kind", ["retrain", "compare"])
+def test_the_results_of_a_retraining_say_that_they_are_before_it(
+    kind: str, fresh: Callable[[], Path]
+) -> None:
+    folder = fresh()
+    rows().to_parquet(folder / "analyses" / "retrained.parquet")
+    with (folder / "spec.yaml").open("a") as file:
+        file.write(f"\nkind: {kind}\n")
+    text = reports.build(folder).read_text().replace("\u00a0", " ")
+    before = ", with the weights as they came, before retraining"
+    said = kind == "retrain"
+    assert (f"Every finished cell{before}, seeds averaged" in text) == said
+    assert (f"<caption>The best of each budget{before}</caption>" in text) == said
+    assert (f"<figcaption>Results{before}.</figcaption>" in text) == said
+    assert "share won back is given" not in text
 
 
 @pytest.mark.usefixtures("unmade")
