@@ -59,12 +59,12 @@ DIGITS = {
     "Tau": 2,
 }
 READING = (
-    "One line per setting: left its accuracy, right its paired difference from the unchanged "
+    "One line per setting: left its {}, right its paired difference from the unchanged "
     "method (the diamond), with 95 % intervals; a filled mark is significant after Holm's "
     "correction over its panel, a hollow one is not."
 )
 BY_TAU = (
-    "Accuracy and agreement with the dense model against Kendall's tau between the order of the "
+    "{} and agreement with the dense model against Kendall's tau between the order of the "
     "surviving tokens and that of the image, measured image by image after every site and "
     "averaged: 1 is the image's order, 0 a random one, -1 the reverse. The line joins shuffles of "
     "a growing share of the tokens; the other orders are named."
@@ -136,22 +136,23 @@ def _drawings(report: ReportData, axis: str, rows: pd.DataFrame) -> list[Drawing
     # An axis without a single evaluated setting has a table of reasons only.
     if not (rows["status"] == "ok").any():
         return []
+    metric = report.run.metric
     drawings = [
         Drawing(
             f"ablation-{axis}",
-            partial(axis_figure, rows, report.title, report.run.metric),
-            READING,
-            f"Accuracy of every setting of the axis {axis}, and its difference from the unchanged "
-            "method.",
+            partial(axis_figure, rows, report.title, metric),
+            READING.format(metric.axis),
+            f"{metric.title} of every setting of the axis {axis}, and its difference from the "
+            "unchanged method.",
         )
     ]
     # Only orders have a Kendall's tau.
     if axis == "order":
         by_tau = Drawing(
             "ablation-order-tau",
-            partial(order_figure, rows, report.title, report.run.metric),
-            BY_TAU,
-            "Accuracy and agreement against Kendall's tau of the surviving tokens.",
+            partial(order_figure, rows, report.title, metric),
+            BY_TAU.format(metric.title),
+            f"{metric.title} and agreement against Kendall's tau of the surviving tokens.",
         )
         drawings.append(by_tau)
     return drawings

@@ -183,14 +183,19 @@ def _effect_maps(part: BackbonePart, task: str) -> list[Drawing]:
 
 
 def _profile_figure(part: BackbonePart) -> Drawing:
+    along, chart = "rows, columns and the distance from the centre", "rows, columns and distance"
+    if "sequence" in set(part.rows["axis"]):
+        along = (
+            "rows, columns, the distance from the centre and the steps from the class token in the "
+            "sequence (negative: before it, read by the forward scan on its way there; positive: "
+            "behind it, read by the backward scan)"
+        )
+        chart = "rows, columns, distance and sequence"
     return part.drawing(
         "sensitivity-profiles",
         partial(profiles, part.rows),
-        "The same along rows, columns, the distance from the centre and the steps from the class "
-        "token in the sequence (negative: before it, read by the forward scan on its way there; "
-        "positive: behind it, read by the backward scan). Bands are 95 % intervals over images.",
-        "Line charts of the effect of removing one token along rows, columns, distance and "
-        "sequence, by block.",
+        f"The same along {along}. Bands are 95 % intervals over images.",
+        f"Line charts of the effect of removing one token along {chart}, by block.",
     )
 
 
@@ -220,10 +225,14 @@ def _nearness_table(distance: pd.DataFrame) -> Table:
     """Tabulate by block the correlation with nearness, alone and with the other held fixed."""
     # The loss is in the stored table as well; one quantity is enough to read.
     parts = by_backbone(distance[distance["quantity"] == "removal_kl"])
+    measured, more = set(distance["nearness"]), ""
+    if "sequence" in measured:
+        more = " and, in the sequence, to the class token"
+    heads = {head: keys for head, keys in NEARNESS.items() if keys["nearness"] in measured}
     return Table(
         "sensitivity-nearness",
         "Rank correlation, within an image, between how far a token's removal moves the answer "
-        "(KL) and how near the token is to the centre of the image and, in the sequence, to the "
-        "class token; 95 % intervals over images.",
-        block_table(parts, NEARNESS, "mean"),
+        f"(KL) and how near the token is to the centre of the image{more}; 95 % intervals over "
+        "images.",
+        block_table(parts, heads, "mean"),
     )

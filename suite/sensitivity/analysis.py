@@ -240,7 +240,9 @@ def image_tables(
     tokens = [image.tokens for image in images]
     groups, placements = [image.groups for image in images], [image.placements for image in images]
     pixels = [image.pixels for image in images if image.pixels is not None]
-    arrays = TokenArrays.stack(backbone, tokens, square_grid(model), model.special_places)
+    # A head that names pixels reads no class token: nothing is asked of how near one is.
+    specials = () if model.task == "segmentation" else model.special_places
+    arrays = TokenArrays.stack(backbone, tokens, square_grid(model), specials)
     frames = {
         "sensitivity_map": map_table(arrays),
         "sensitivity_profile": profile_table(arrays),

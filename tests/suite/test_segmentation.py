@@ -277,8 +277,18 @@ def test_the_page_speaks_of_pixels(folder: Path, tmp_path: Path) -> None:
         "mIoU of all 7 finished cells",
         "At borders",
         "Concordance",
+        "the share of pixels that keep their class",
+        "Agreement is the share of pixels whose class is the dense model's",
     ):
         assert words in text
+    # no picture is right or wrong
+    for words in (
+        "keep their prediction",
+        "on which the prediction",
+        "Wrong under",
+        ">right under",
+    ):
+        assert words not in text, words
     assert "op-1" not in text.partition("<script")[0].partition("<footer")[0]
     figures = {path.stem for path in (page.parent / "figures").glob("*.svg")}
     assert {"segmented", "class-loss"} <= figures

@@ -87,7 +87,7 @@ const drawGallery = (figure) => {
   const panel = data.gallery[figure.dataset.pictures];
   const budget = nearest(panel);
   const find = (name) => figure.querySelector(`[data-${name}]`);
-  const [wrong, right] = ["wrong", "right"].map((name) => find(name).value);
+  const [wrong, right] = ["wrong", "right"].map((name) => find(name)?.value ?? "");
   const fitting = panel.images.map((_, index) => index).filter(
     (index) => answered(panel, index, wrong, budget, false) && answered(panel, index, right, budget, true),
   );

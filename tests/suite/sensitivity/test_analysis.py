@@ -12,6 +12,9 @@ import torch
 import yaml
 
 from backbones.common.errors import UserError
+from reports.report_data import ReportData
+from reports.run import load
+from reports.sections import needed, sections
 from suite.cli import run as command
 from suite.plan.loading import load_model
 from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
@@ -185,6 +188,12 @@ def test_of_a_segmenter_the_changed_pixels_are_found(asking: Asking, tmp_path: P
         assert changed.item() == pytest.approx(flips.mean(), rel=1e-5)
     # The head reads the patches: where the class token stands is not asked.
     assert frames["sensitivity_placements"].empty
+    assert set(frames["sensitivity_distance"].nearness) == {"centre"}
+    assert set(frames["sensitivity_profile"].axis) == {"row", "col", "centre"}
+    report = ReportData.of(load(tmp_path, needed()))
+    (section,) = (each for each in sections(report) if each.key == "sensitivity")
+    assert list(section.tables[0].frame) == ["Block", "Near the centre"]
+    assert not any("class token" in each.caption for each in section.figures)
     assert set(frames["sensitivity_methods"].quantity) == {"loss", "flip", "kl"}
     assert any("changes" in text and "pixels" in text for text in analysis.headline["brief"])
     written = json.loads(json.dumps(json_document(analysis)))
