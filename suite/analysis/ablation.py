@@ -268,9 +268,10 @@ def _counted(tested: Sequence[AblationRow]) -> str:
         if apart:
             verdict = "keeps less" if worse else "keeps more"
         return f"The other setting {verdict} (5 %, McNemar's or the sign-flip test)."
+    less = {0: "none keeps", 1: "1 keeps"}.get(worse, f"{worse} keep")
     return (
-        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % and the "
-        f"interval on one side of zero, both corrected for {comparisons_words(len(tested))} by "
+        f"Of {len(tested)} other settings {less} less and {better or 'none'} more (p below 5 % and "
+        f"the interval on one side of zero, both corrected for {comparisons_words(len(tested))} by "
         f"Holm's method); {len(tested) - worse - better} cannot be told apart from it."
     )
 

@@ -131,7 +131,8 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
     worse, better = ((order.significant & (sign * order.difference > 0)).sum() for sign in (-1, 1))
     others = len(order) - 1
-    assert f"Of {others} other settings {worse} keep less and {better} more (p below 5 %" in text
+    less = "none keeps" if worse == 0 else "1 keeps" if worse == 1 else f"{worse} keep"
+    assert f"Of {others} other settings {less} less and {better or 'none'} more (p below 5" in text
     assert f"corrected for {others} comparisons by Holm's method" in text
     assert (
         f"Holm's method); {len(order) - 1 - worse - better} cannot be told apart from it." in text
@@ -210,7 +211,7 @@ def test_the_same_answers_are_no_difference_and_a_bound_keeps_its_side() -> None
         only_method_correct=9,
     )
     text = sentence([replace(reference, images=9, seeds=1), same, better], CELL)
-    assert "Of 2 other settings 0 keep less and 1 more" in text
+    assert "Of 2 other settings none keeps less and 1 more" in text
     assert "weights=pair, +10.0 points (95 % interval +0.04 to +20.0)" in text
     assert "lowest: weights=size, right on the same images." in text
 
