@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from reports.figures.canvas import COLUMN, blank, new_figure, paper_style, picture
-from reports.figures.fonts import wrapped
+from reports.figures.fonts import inches, wrapped
 from reports.formatting import fold, percent
 from reports.token_overlay import Pixels
 
@@ -61,7 +61,7 @@ def segmented_figure(
     colours = palette(len(classes))
     with paper_style():
         size = width / across
-        names = {label: wrapped(title, size - 0.05, 7) for label, title in titles.items()}
+        names = {label: _head(title, size - 0.05) for label, title in titles.items()}
         above = 0.12 * max(name.count("\n") for name in names.values())
         present: set[int] = set()
         figure = new_figure(width, (size + 0.2) * len(images) + 0.5 + above, pad=0.02)
@@ -94,6 +94,13 @@ def segmented_figure(
             frameon=False,
         )
         return figure
+
+
+def _head(title: str, room: float) -> str:
+    """The title of a column in lines of `room` inches; what has no blanks is broken at signs."""
+    letters = int(room / inches("n", 7))
+    lines = wrapped(title, room, 7).splitlines()
+    return "\n".join(line if inches(line, 7) <= room else fold(line, letters) for line in lines)
 
 
 def class_figure(

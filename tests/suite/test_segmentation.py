@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
@@ -21,6 +23,7 @@ from backbones.common.errors import UserError
 from reports import export
 from reports.aggregate import audit
 from reports.figures.canvas import WIDTH
+from reports.figures.segmentation import segmented_figure
 from reports.report_data import ReportData
 from reports.run import load
 from reports.sections import needed, sections
@@ -231,6 +234,26 @@ def test_runs_of_one_task_are_merged(folder: Path, finished: Finished, tmp_path:
     images = finished("images", methods=("mtr",), budgets=(0.4,), baselines=False, seeds=1)
     with pytest.raises(UserError, match="the task is segmentation in the first"):
         merge([folder, images], tmp_path / "mixed")
+
+
+def test_the_heads_of_pictures_do_not_run_into_each_other() -> None:
+    named = np.zeros((4, 4), np.uint8)
+    fills = ("bilinear", "nearest", "frozen")
+    methods = [f"{name}[undo={fill}]" for name in ("ToMe", "MTR") for fill in fills]
+    titles = ["truth", "dense", *methods, "Smaller image"]
+    columns = {title: title for title in titles}
+    maps = {(0, title): (named, 0.5) for title in titles}
+    picture = np.zeros((4, 4, 3), np.uint8)
+    figure = segmented_figure(maps, {0: picture}, columns, ["background", "coat"], WIDTH)
+    figure.draw_without_rendering()
+    boxes = []
+    for axes in figure.axes:
+        head = axes.get_title(loc="left")
+        (text,) = (each for each in axes.findobj(Text) if head and each.get_text() == head)
+        boxes.append(text.get_window_extent())
+    assert len(boxes) == 10
+    for left, right in pairwise(boxes):
+        assert left.x1 < right.x0
 
 
 def image_mious(folder: Path, key: str) -> dict[int, float]:
