@@ -22,6 +22,11 @@ MAX_GALLERY = 64
 SITE_RULES = ("delta-spread", "delta-spread-2", "delta-spread-3", "delta-spread-4")
 CLASSIFIER = "vim_nano"  # the default backbone
 SEGMENTER = "vim_nano_conv"  # the one of segmentation
+# What to say where a segmenter, or masks, are to be trained on.
+NOT_TRAINED = (
+    "segmenters are not trained on your data here; a recipe trains the heads of the bundled ones "
+    "(python -m suite list recipes)"
+)
 TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Precision = Literal["fp32", "tf32", "fp64", "bf16"]
 Budget = Annotated[float, Field(gt=0, lt=1)]

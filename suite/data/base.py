@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from backbones.common.errors import UserError
 from backbones.dense.windows import Layout
 from backbones.preprocessing import Inference, Preprocessing
+from suite.config.run_spec import NOT_TRAINED
 from suite.stats.correctness import UNDIVIDED as UNDIVIDED  # of a data set without splits
 from suite.stats.metric import TaskName as TaskName  # of a data set or a backbone
 
@@ -26,13 +27,6 @@ Truth = NDArray[np.uint8]  # (..., S, S): the class of every pixel, or IGNORED
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
 Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object
-
-
-# What to say where a segmenter, or masks, are to be trained on.
-NOT_TRAINED = (
-    "segmenters are not trained on your data here; a recipe trains the heads of the bundled ones "
-    "(python -m suite list recipes)"
-)
 
 
 class OtherTaskError(UserError):

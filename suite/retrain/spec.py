@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from suite.config.run_spec import Budget, RunSpec, positive_or_all
-from suite.data.base import NOT_TRAINED
+from suite.config.run_spec import NOT_TRAINED, Budget, RunSpec, positive_or_all
 
 PUBLISHED_RATE = 2e-5  # of R-MeeTo (arXiv 2412.12496), at PUBLISHED_BATCH images a step
 PUBLISHED_BATCH = 512

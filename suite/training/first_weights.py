@@ -10,7 +10,7 @@ from backbones.checkpoints.published import resolve
 from backbones.checkpoints.source import locate
 from backbones.common.errors import UserError
 from backbones.common.naming import parts, with_settings, without
-from suite.data.base import NOT_TRAINED
+from suite.config.run_spec import NOT_TRAINED
 from suite.data.trained_on import training_of
 
 BUNDLED = "bundled"

@@ -15,8 +15,9 @@ import numpy as np
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
+from suite.config.run_spec import NOT_TRAINED
 from suite.data import has_split, open_dataset
-from suite.data.base import NOT_TRAINED, UNDIVIDED, Dataset, IntArray, OtherTaskError, digest
+from suite.data.base import UNDIVIDED, Dataset, IntArray, OtherTaskError, digest
 from suite.data.subset import scramble
 from suite.data.trained_on import Training, hashes
 

@@ -29,9 +29,9 @@ from reports.run import load
 from reports.sections import needed, sections
 from reports.tables import cells_csv, results_csv
 from suite.cli import run as run_cli
-from suite.config.run_spec import RunSpec
+from suite.config.run_spec import NOT_TRAINED, RunSpec
 from suite.data import check_labels, open_dataset
-from suite.data.base import IGNORED, NOT_TRAINED
+from suite.data.base import IGNORED
 from suite.merge.merge import merge
 from suite.plan.loading import check_task
 from suite.plan.prepare import prepare

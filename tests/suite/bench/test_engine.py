@@ -67,7 +67,7 @@ def test_the_measurement_from_the_command_line(
     assert (row["share"], row["gain"]) == ((0.5 + 0.25) / 2, 2)
     assert row["seconds"]["model"] > 0
     printed = capsys.readouterr()
-    assert "38 % of the rate" in printed.out
+    assert "38 % of the rate" in " ".join(printed.out.split())
     assert "planning the cells" in printed.err
     assert "1 of 6 runs" in printed.err
     assert "5 of 6 runs" in printed.err

@@ -138,7 +138,10 @@ def test_other_weights_and_unread_values_are_said(
         (["nowhere.yaml"], "nowhere.yaml cannot be read as a published table .no such file.: fix"),
         (["mtr-vim-base"], "mtr-vim-base is on imagenet: give its place, --data imagenet:PATH"),
         (["mtr-vim-base", "--data", "imagenet:nowhere"], "nowhere is not a folder"),
-        (["mtr-vim-base", "--images", "0", "--plan"], "images: must be a whole number from 1 on"),
+        (
+            ["mtr-vim-base", "--images", "0", "--plan"],
+            "--images 0: must be a whole number from 1 on",
+        ),
     ],
 )
 def test_wrong_commands_are_one_line(given: list[str], message: str, capsys: Out) -> None:
