@@ -171,10 +171,10 @@ class Prepared:
     def data(self) -> dict[str, Dataset]:
         """The data in samples as each backbone takes them."""
         # One object for each kind of sample, since its decoding processes belong to it.
-        kinds: dict[tuple[Preprocessing, int, str], Dataset] = {}
+        kinds: dict[tuple[Preprocessing, int, str, int], Dataset] = {}
         data = {}
         for name, model in self.models.items():
-            kind = model.preprocessing, model.frames, model.inference
+            kind = model.preprocessing, model.frames, model.inference, model.multiple
             if kind not in kinds:
                 kinds[kind] = seen_by(model, self.dataset, self.spec.inference)
             data[name] = kinds[kind]

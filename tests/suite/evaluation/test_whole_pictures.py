@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backbones.common.errors import UserError
 from methods.reducer import Reducer
-from suite.data.images.masks import whole
+from suite.data.images.masks import MaskedPictures, whole
 from suite.evaluation.runner import evaluate_shard, shrink
 from suite.flops.closed_form import dense, total
 from suite.plan.cells import Cell
@@ -187,6 +187,14 @@ def test_a_backbone_of_squares_is_shown_no_whole_picture(small: Specs, pictures:
         UserError, match=r"^vim_mini_linear takes squares alone, .* are none: use --inference slide"
     ):
         planned(small, pictures, "vim_mini_linear", methods=("tome",), inference="whole")
+
+
+def test_each_backbone_is_shown_pictures_of_its_own_multiple(small: Specs, pictures: Path) -> None:
+    prepared = planned(small, pictures, PLAIN, backbones=(PLAIN, STAGED))
+    multiples = [
+        data.multiple for data in prepared.data.values() if isinstance(data, MaskedPictures)
+    ]
+    assert multiples == [model.multiple for model in prepared.models.values()] == [32, 1]
 
 
 def test_the_published_sizes() -> None:
